@@ -1,0 +1,93 @@
+// Detection by CPUID (what the CPU has) and XCR0 (which registers the operating system saves).
+#include "simd_level.h"
+
+#include <cstdint>
+#include <cstdlib>
+#include <stdexcept>
+
+#ifdef DPR_X86_64
+#include <cpuid.h>
+#endif
+
+namespace dpr {
+namespace {
+
+constexpr char kEnvironmentVariable[] = "DPR_SIMD_LEVEL";
+
+#ifdef DPR_X86_64
+
+constexpr bool has_bits(std::uint64_t value, std::uint64_t bits) { return (value & bits) == bits; }
+
+// The intrinsic _xgetbv would need -mxsave for this whole file.
+std::uint64_t read_xcr0() {
+  std::uint32_t low = 0;
+  std::uint32_t high = 0;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (static_cast<std::uint64_t>(high) << 32) | low;
+}
+
+std::vector<SimdLevel> detect_levels() {
+  std::vector<SimdLevel> levels{SimdLevel::kScalar};
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!__get_cpuid(1, &a, &b, &c, &d)) return levels;
+  const bool has_fma = has_bits(c, bit_FMA);
+  // Without OSXSAVE the instruction xgetbv itself is undefined.
+  if (!has_bits(c, bit_OSXSAVE) || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return levels;
+
+  constexpr std::uint64_t kYmmState = 0x06;  // XCR0: SSE, AVX
+  constexpr std::uint64_t kZmmState = 0xe6;  // and opmask, upper halves of zmm0-15, zmm16-31
+  const std::uint64_t xcr0 = read_xcr0();
+  if (!has_fma || !has_bits(b, bit_AVX2) || !has_bits(xcr0, kYmmState)) return levels;
+  levels.push_back(SimdLevel::kAvx2);
+  if (has_bits(b, bit_AVX512F) && has_bits(xcr0, kZmmState)) levels.push_back(SimdLevel::kAvx512);
+  return levels;
+}
+
+#else
+
+std::vector<SimdLevel> detect_levels() { return {SimdLevel::kScalar}; }
+
+#endif
+
+std::string supported_names() {
+  std::string names;
+  for (const SimdLevel level : supported_simd_levels()) {
+    if (!names.empty()) names += ", ";
+    names += simd_level_name(level);
+  }
+  return names;
+}
+
+}  // namespace
+
+const char* simd_level_name(SimdLevel level) {
+  switch (level) {
+    case SimdLevel::kAvx512:
+      return "avx512";
+    case SimdLevel::kAvx2:
+      return "avx2";
+    case SimdLevel::kScalar:
+      break;
+  }
+  return "scalar";
+}
+
+const std::vector<SimdLevel>& supported_simd_levels() {
+  static const std::vector<SimdLevel> levels = detect_levels();
+  return levels;
+}
+
+SimdLevel choose_simd_level(const std::optional<std::string>& requested) {
+  const char* from_environment = requested ? nullptr : std::getenv(kEnvironmentVariable);
+  if (!requested && from_environment == nullptr) return supported_simd_levels().back();
+  const std::string name = requested ? *requested : from_environment;
+  for (const SimdLevel level : supported_simd_levels()) {
+    if (name == simd_level_name(level)) return level;
+  }
+  const std::string source =
+      requested ? "simd_level" : std::string("environment variable ") + kEnvironmentVariable;
+  throw std::invalid_argument(source + ": expected a level that this machine supports (" + supported_names() +
+                              "), got '" + name + "'");
+}
+
+}  // namespace dpr

@@ -1,0 +1,44 @@
+# dpr_infer: opens a bundle and answers promptable recommendation queries.
+
+from typing import Any
+
+from dpr_infer._core import simd_level
+from dpr_infer.errors import (
+    BundleError,
+    BundleVersionError,
+    DprError,
+    EngineError,
+    MissingExtraError,
+    ProviderError,
+    QueryError,
+    QueryTypeError,
+    UnknownItemError,
+    WhereError,
+)
+from dpr_infer.recommender import Recommender
+from dpr_infer.types import Recommendation, Wish
+
+__all__ = [
+    "BundleError",
+    "BundleVersionError",
+    "DprError",
+    "EngineError",
+    "MissingExtraError",
+    "ProviderError",
+    "QueryError",
+    "QueryTypeError",
+    "Recommendation",
+    "Recommender",
+    "UnknownItemError",
+    "WhereError",
+    "Wish",
+    "simd_level",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":  # read from the installed metadata only when asked for: it costs file accesses
+        from importlib.metadata import version
+
+        return version("dpr-infer")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,45 @@
+# Guarded imports of what the extras bring. Nothing here is imported before it is needed.
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from dpr_infer.errors import MissingExtraError
+
+
+def import_onnxruntime() -> ModuleType:
+    """Import onnxruntime.
+
+    Returns
+    -------
+    module
+        The onnxruntime module.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed.
+    """
+    try:
+        return importlib.import_module("onnxruntime")
+    except ImportError as error:
+        raise MissingExtraError(
+            "opening a bundle needs onnxruntime; install dpr-infer[cpu] or dpr-infer[gpu], not both "
+            f"(import failed: {error})"
+        ) from error
+
+
+def require_cli() -> None:
+    """Check that the command line's dependencies are installed.
+
+    Raises
+    ------
+    MissingExtraError
+        If typer or rich is not.
+    """
+    for name in ("typer", "rich"):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise MissingExtraError(f"this command needs dpr-infer[cli] (import failed: {error})") from error

@@ -1,0 +1,170 @@
+# Opens a bundle folder: nothing in it is used before it has been checked (docs/bundle_format.md, "What
+# opening checks").
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+from dpr_infer.catalogue_file import CatalogueArrays, read_catalogue
+from dpr_infer.errors import BundleError, QueryError
+from dpr_infer.graph_contract import check_declared
+from dpr_infer.items import ItemTable
+from dpr_infer.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, parse_manifest
+from dpr_infer.tables import check_tag_bits, read_examples, read_items
+
+SMALL_FILE_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An opened bundle.
+
+    Attributes
+    ----------
+    path : Path
+        Its folder.
+    manifest : Manifest
+        What it says of itself.
+    catalogue : CatalogueArrays
+        Item vectors, tag bitsets and tag vectors.
+    items : ItemTable
+        Ids, titles and tags.
+    examples : dict of str to tuple of str
+        Example histories by name.
+    """
+
+    path: Path
+    manifest: Manifest
+    catalogue: CatalogueArrays
+    items: ItemTable
+    examples: dict[str, tuple[str, ...]]
+
+
+def open_bundle(path: str | PathLike[str], *, verify: str = "fast") -> Bundle:
+    """Open a bundle and check it.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder.
+    verify : {"fast", "full"}
+        "fast" compares the SHA-256 of the files below 1 MiB, "full" that of every file.
+
+    Returns
+    -------
+    Bundle
+        The bundle. Its graphs are checked where they are loaded.
+
+    Raises
+    ------
+    BundleVersionError
+        If the format version is not known.
+    BundleError
+        If anything does not hold that docs/bundle_format.md says of a bundle.
+    QueryError
+        If `verify` is neither.
+    """
+    if verify not in ("fast", "full"):
+        raise QueryError(f'verify must be "fast" or "full"; got {verify!r}')
+    folder = Path(path)
+    manifest = read_manifest(folder)
+    check_declared(manifest)
+    check_files(folder, manifest)
+    check_hashes(folder, manifest, None if verify == "full" else SMALL_FILE_BYTES)
+    catalogue = read_catalogue(folder / "catalogue.safetensors", manifest.dims)
+    items = read_items(folder / "items.parquet", manifest.dims.items)
+    check_tag_bits(items, manifest.tags, catalogue.tag_bits)
+    return Bundle(folder, manifest, catalogue, items, read_examples(folder / "examples.parquet", items))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check the manifest of a bundle folder, and nothing else.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+
+    Returns
+    -------
+    Manifest
+        Its manifest.
+
+    Raises
+    ------
+    BundleError
+        If the folder or its manifest is missing, too large, or wrong.
+    """
+    if not folder.is_dir():
+        raise BundleError(f"a bundle must be a folder; {str(folder)!r} is none")
+    file = folder / MANIFEST_NAME
+    size = _regular_file_bytes(file)
+    if size > MAX_MANIFEST_BYTES:
+        raise BundleError(f"{MANIFEST_NAME} must have at most {MAX_MANIFEST_BYTES} bytes; got {size}")
+    return parse_manifest(file.read_bytes())
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Check that a folder holds exactly the files of its manifest, as regular files of the sizes stated.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    manifest : Manifest
+        Its manifest.
+
+    Raises
+    ------
+    BundleError
+        Naming the first file that is missing, not listed, a link or a folder, or of another size.
+    """
+    present = {entry.name for entry in folder.iterdir()} - {MANIFEST_NAME}
+    for name in sorted(manifest.files.keys() - present):
+        raise BundleError(f"{name} must be in the bundle, for its manifest lists it; it is missing")
+    for name in sorted(present - manifest.files.keys()):
+        raise BundleError(f"{name} must not be in the bundle, for its manifest does not list it")
+    for name, entry in manifest.files.items():
+        size = _regular_file_bytes(folder / name)
+        if size != entry.bytes:
+            raise BundleError(f"{name} must have {entry.bytes} bytes; got {size}")
+
+
+def check_hashes(folder: Path, manifest: Manifest, below_bytes: int | None) -> None:
+    """Compare files with the SHA-256 that the manifest states.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    manifest : Manifest
+        Its manifest.
+    below_bytes : int or None
+        Only read files smaller than this; None for every file.
+
+    Raises
+    ------
+    BundleError
+        Naming the first file that differs.
+    """
+    for name, entry in manifest.files.items():
+        if below_bytes is not None and entry.bytes >= below_bytes:
+            continue
+        with (folder / name).open("rb") as file:
+            got = hashlib.file_digest(file, "sha256").hexdigest()
+        if got != entry.sha256:
+            raise BundleError(f"{name} must have the SHA-256 {entry.sha256}; got {got}")
+
+
+def _regular_file_bytes(path: Path) -> int:
+    try:
+        status = path.lstat()
+    except OSError as error:
+        raise BundleError(f"{path.name} must be in the bundle: {error.strerror}") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise BundleError(f"{path.name} must be a regular file, not a link, folder or device")
+    return status.st_size

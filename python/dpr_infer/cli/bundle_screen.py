@@ -1,0 +1,111 @@
+# Draws a bundle's manifest on a terminal.
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dpr_infer.cli.screen import visible
+from dpr_infer.manifest import Manifest
+
+_HEADING, _FAINT = "bold", "dim"
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def show_manifest(console: Console, folder: Path, manifest: Manifest) -> None:
+    """Print what a bundle is.
+
+    Parameters
+    ----------
+    console : Console
+        Where to print.
+    folder : Path
+        The bundle's folder.
+    manifest : Manifest
+        Its manifest.
+    """
+    console.print(Text(f"{folder}  (bundle format {manifest.format_version})", style=_HEADING))
+    console.print(_summary(manifest))
+    console.print(_experts(manifest))
+    console.print(_parity(manifest))
+    console.print(_files(manifest))
+
+
+def readable_bytes(count: int) -> str:
+    """Return a size in the largest unit that leaves at least 1, with three digits.
+
+    Examples
+    --------
+    >>> readable_bytes(999), readable_bytes(2_500_000)
+    ('999 B', '2.38 MiB')
+    """
+    size, unit = float(count), 0
+    while size >= 1024 and unit < len(_UNITS) - 1:
+        size, unit = size / 1024, unit + 1
+    return f"{count} B" if unit == 0 else f"{size:.3g} {_UNITS[unit]}"
+
+
+def _summary(manifest: Manifest) -> Table:
+    dims = manifest.dims
+    phi = manifest.phi if manifest.phi == "relu" else f"softplus, gain {manifest.gain:g}"
+    licence = "may be redistributed" if manifest.redistributable else "not for redistribution"
+    rows = {
+        "Catalogue": f"{dims.items} items x {dims.item} ({dims.user} collaborative + {dims.side} side)",
+        "Tags": f"{dims.tags}: " + ", ".join(manifest.tags),
+        "Limits": f"{manifest.history_limit} items a history, {manifest.prompt_token_limit} tokens a prompt",
+        "Prompts": f"{manifest.encoder_base}, {manifest.encoder_precision}, {dims.token} wide; "
+        f"wishes count from {manifest.wish_threshold:g}",
+        "Penalty": phi,
+        "Made by": ", ".join(f"{key} {value}" for key, value in manifest.made_by.items()),
+        "Licence": f"{licence}. Data: {manifest.licence_data}. Weights: {manifest.licence_weights}",
+    }
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style=_FAINT)
+    grid.add_column()
+    for name, value in rows.items():
+        grid.add_row(name, Text(visible(value)))
+    return grid
+
+
+def _experts(manifest: Manifest) -> Table:
+    table = _table("Experts", "name", "role", "bias")
+    for expert in manifest.experts:
+        table.add_row(Text(visible(expert.name)), expert.role, f"{expert.bias:g}")
+    return table
+
+
+def _parity(manifest: Manifest) -> Table:
+    keys = list(dict.fromkeys(key for row in manifest.parity_rows for key in row))
+    table = _table("Parity with the model it was made from: passed", *(visible(key) for key in keys))
+    for row in manifest.parity_rows:
+        table.add_row(*(Text(_cell(row.get(key, ""))) for key in keys))
+    return table
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else visible(str(value))
+
+
+def _files(manifest: Manifest) -> Table:
+    table = _table("Files", "name", "size", "SHA-256")
+    table.columns[1].justify = "right"
+    for name, entry in manifest.files.items():
+        table.add_row(Text(name), readable_bytes(entry.bytes), Text(entry.sha256, style=_FAINT))
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(
+        title=Text(title, style=_HEADING),
+        title_style=_HEADING,
+        title_justify="left",
+        header_style=_FAINT,
+        box=None,
+    )
+    for column in columns:
+        table.add_column(column)
+    return table

@@ -1,0 +1,140 @@
+# What each graph of a bundle takes and gives (docs/design.md, "Graphs"), and the comparison with what a
+# bundle has.
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dpr_infer.errors import BundleError
+from dpr_infer.manifest import Dims, Manifest, TensorSpec
+
+Port = dict[str, tuple[str, tuple[int | str, ...]]]
+
+
+def contract(dims: Dims) -> dict[str, tuple[Port, Port]]:
+    """Return what the graphs must look like.
+
+    Parameters
+    ----------
+    dims : Dims
+        Sizes of the bundle.
+
+    Returns
+    -------
+    dict
+        For each graph its inputs and its outputs; each maps a name to (dtype, shape), where a string stands
+        for a dynamic dimension: B queries, L items of a history, T tokens of a prompt, G tags.
+    """
+    ids = ("int64", ("B", "T"))
+    tokens = ("float32", ("B", "T", dims.token))
+    user = ("float32", ("B", dims.user))
+    wish = ("float32", ("B", "G", 2))
+    return {
+        "backbone": ({"items": ("int64", ("B", "L"))}, {"user": user}),
+        "prompt_encoder": (
+            {"input_ids": ids, "attention_mask": ids, "tag_embeddings": ("float32", ("G", dims.token))},
+            {"tokens": tokens, "wish": wish},
+        ),
+        "fusion_moe": (
+            {
+                "user": user,
+                "tokens": tokens,
+                "attention_mask": ids,
+                "wish": wish,
+                "tag_vectors": ("float32", ("G", dims.side)),
+            },
+            {
+                "experts": ("float32", ("B", dims.experts, dims.item)),
+                "gates": ("float32", ("B", dims.experts)),
+            },
+        ),
+    }
+
+
+def check_declared(manifest: Manifest) -> None:
+    """Check that the manifest declares its graphs as the contract wants them.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        The manifest to check.
+
+    Raises
+    ------
+    BundleError
+        If a graph has other names, dtypes or shapes, or one name for two different dynamic dimensions.
+    """
+    for name, (inputs, outputs) in contract(manifest.dims).items():
+        graph = manifest.graphs[name]
+        meaning: dict[str, str] = {}
+        for side, expected, declared in (
+            ("inputs", inputs, graph.inputs),
+            ("outputs", outputs, graph.outputs),
+        ):
+            place = f"manifest.json: graphs: {name}: {side}"
+            _check_ports(place, expected, declared, exact=True)
+            for tensor in declared:
+                _check_dimension_names(place, expected[tensor.name][1], tensor, meaning)
+
+
+def check_actual(
+    name: str, manifest: Manifest, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+) -> None:
+    """Check that a loaded graph is the one that the manifest declares.
+
+    Parameters
+    ----------
+    name : str
+        Which graph.
+    manifest : Manifest
+        The bundle's manifest.
+    inputs, outputs : sequence of TensorSpec
+        What the engine reports. A dimension that it does not know is a string.
+
+    Raises
+    ------
+    BundleError
+        If names, dtypes, ranks or sizes differ, or a dynamic dimension is frozen.
+    """
+    expected_inputs, expected_outputs = contract(manifest.dims)[name]
+    file = manifest.graphs[name].file
+    _check_ports(f"{file}: inputs", expected_inputs, inputs, exact=False)
+    _check_ports(f"{file}: outputs", expected_outputs, outputs, exact=False)
+
+
+def _check_ports(place: str, expected: Port, got: Sequence[TensorSpec], *, exact: bool) -> None:
+    names = [tensor.name for tensor in got]
+    if sorted(names) != sorted(expected):
+        raise BundleError(f"{place} must be {', '.join(expected)}; got {', '.join(names)[:200] or 'none'}")
+    for tensor in got:
+        dtype, shape = expected[tensor.name]
+        fits = len(shape) == len(tensor.shape) and all(
+            _fits(want, have, exact=exact) for want, have in zip(shape, tensor.shape, strict=True)
+        )
+        if tensor.dtype != dtype or not fits:
+            raise BundleError(
+                f"{place}: {tensor.name} must be {dtype} {_show(shape)}; "
+                f"got {tensor.dtype} {_show(tensor.shape)}"
+            )
+
+
+def _fits(want: int | str, have: int | str, *, exact: bool) -> bool:
+    """Tell whether a dimension is as wanted; `exact` also refuses a name where a size belongs."""
+    if isinstance(want, str) or isinstance(have, str):
+        return isinstance(have, str) and (isinstance(want, str) or not exact)
+    return want == have
+
+
+def _check_dimension_names(
+    place: str, shape: tuple[int | str, ...], tensor: TensorSpec, meaning: dict[str, str]
+) -> None:
+    for want, have in zip(shape, tensor.shape, strict=True):
+        if isinstance(have, str) and meaning.setdefault(have, str(want)) != want:
+            raise BundleError(
+                f"{place}: {tensor.name}: dimension name {have!r} must mean one size within a graph; "
+                f"it stands for {meaning[have]} and for {want}"
+            )
+
+
+def _show(shape: Sequence[int | str]) -> str:
+    return "(" + ", ".join(str(d) for d in shape) + ")"

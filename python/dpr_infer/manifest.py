@@ -1,0 +1,277 @@
+# The manifest of a bundle: its schema (docs/bundle_format.md) as dataclasses, and the reader that checks it.
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from dpr_infer.errors import BundleError, BundleVersionError
+from dpr_infer.strict_json import JsonNode, load_object
+
+FORMAT = "dpr-bundle"
+FORMAT_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+MAX_MANIFEST_BYTES = 16 * 2**20
+GRAPH_NAMES = ("backbone", "prompt_encoder", "fusion_moe")
+REQUIRED_FILES = (
+    "backbone.onnx",
+    "prompt_encoder.onnx",
+    "fusion_moe.onnx",
+    "tokenizer.json",
+    "catalogue.safetensors",
+    "items.parquet",
+    "examples.parquet",
+)
+
+# Sizes beyond these are taken for damage or malice, not for a bigger model.
+_MAX_ITEMS = 2**31 - 1
+_MAX_WIDTH = 65_536
+_MAX_EXPERTS = 1_024
+_MAX_LENGTH = 1_000_000
+_MAX_FILE_BYTES = 2**50
+_FLOAT32_MAX = 3.4028234663852886e38
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """Size in bytes and lower-case hexadecimal SHA-256 of one file."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """An input or output of a graph; a dimension is a size, or the name of a dynamic one."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GraphSpec:
+    """A graph's file, its ONNX opset, and its inputs and outputs."""
+
+    file: str
+    opset: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dims:
+    """Sizes of a bundle: counts of items, tags, experts; words of a tag bitset; widths of vectors."""
+
+    items: int
+    tags: int
+    tag_words: int
+    user: int
+    side: int
+    item: int
+    token: int
+    experts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expert:
+    """An expert's name, its role ("toward" or "away") and the bias of its penalty."""
+
+    name: str
+    role: str
+    bias: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a bundle says of itself. The fields are those of docs/bundle_format.md."""
+
+    format_version: int
+    files: dict[str, FileEntry]
+    graphs: dict[str, GraphSpec]
+    dims: Dims
+    history_limit: int
+    prompt_token_limit: int
+    tags: tuple[str, ...]
+    experts: tuple[Expert, ...]
+    phi: str
+    gain: float
+    wish_threshold: float
+    encoder_precision: str
+    encoder_base: str
+    parity_rows: tuple[dict[str, Any], ...]
+    made_by: dict[str, Any]
+    licence_data: str
+    licence_weights: str
+    redistributable: bool
+
+
+def parse_manifest(text: bytes) -> Manifest:
+    """Read a manifest and check its schema, its limits and that it does not contradict itself.
+
+    Parameters
+    ----------
+    text : bytes
+        Content of manifest.json.
+
+    Returns
+    -------
+    Manifest
+        The checked manifest.
+
+    Raises
+    ------
+    BundleVersionError
+        If its format version is not known.
+    BundleError
+        If anything else about it is wrong.
+    """
+    root = load_object(text, MANIFEST_NAME)
+    root["format"].one_of(FORMAT)
+    _check_version(root["format_version"])
+    files = _files(root["files"])
+    dims = _dims(root["dims"])
+    phi = root["phi"]
+    licence = root["licence"]
+    encoder = root["prompt_encoder"]
+    return Manifest(
+        format_version=FORMAT_VERSION,
+        files=files,
+        graphs=_graphs(root["graphs"], files),
+        dims=dims,
+        history_limit=root["limits"]["history"].integer(1, _MAX_LENGTH),
+        prompt_token_limit=root["limits"]["prompt_tokens"].integer(1, _MAX_LENGTH),
+        tags=_tags(root["tags"], dims.tags),
+        experts=_experts(root["experts"], dims.experts),
+        phi=phi["kind"].one_of("relu", "softplus"),
+        gain=phi["gain"].number(1e-6, 1e6),
+        wish_threshold=root["wish_threshold"].number(1e-6, 1.0),
+        encoder_precision=encoder["precision"].one_of("fp32", "int8"),
+        encoder_base=encoder["base"].string(),
+        parity_rows=_parity(root["parity"]),
+        made_by=_object(root["made_by"]),
+        licence_data=licence["data"].string(),
+        licence_weights=licence["weights"].string(),
+        redistributable=licence["redistributable"].boolean(),
+    )
+
+
+def _check_version(node: JsonNode) -> None:
+    version = node.integer(0, 2**31)
+    if version != FORMAT_VERSION:
+        raise BundleVersionError(
+            f"{node.place} must be {FORMAT_VERSION}, the one this dpr-infer reads; got {version}"
+        )
+
+
+def _plain_name(name: str, place: str) -> str:
+    """Return a file name that cannot leave the folder or garble a terminal."""
+    if (
+        name in ("", ".", "..", MANIFEST_NAME)
+        or len(name) > 255
+        or set(name) & set("/\\:")
+        or not name.isprintable()
+    ):
+        raise BundleError(f"{place} must be the plain name of a file; got {name[:100]!r}")
+    return name
+
+
+def _files(node: JsonNode) -> dict[str, FileEntry]:
+    files = {}
+    for name in node.keys():  # noqa: SIM118 - a JsonNode is no dict; keys() checks that it holds one
+        entry = node[_plain_name(name, f"{node.place}: each key")]
+        sha256 = entry["sha256"].string()
+        if not re.fullmatch("[0-9a-f]{64}", sha256):
+            entry["sha256"].fail("64 lower-case hexadecimal digits")
+        files[name] = FileEntry(entry["bytes"].integer(0, _MAX_FILE_BYTES), sha256)
+    missing = [name for name in REQUIRED_FILES if name not in files]
+    if missing:
+        raise BundleError(
+            f"{node.place} must list {', '.join(REQUIRED_FILES)}; missing: {', '.join(missing)}"
+        )
+    return files
+
+
+def _graphs(node: JsonNode, files: dict[str, FileEntry]) -> dict[str, GraphSpec]:
+    if sorted(node.keys()) != sorted(GRAPH_NAMES):
+        node.fail("an object with exactly the keys " + ", ".join(GRAPH_NAMES))
+    graphs = {}
+    for name in GRAPH_NAMES:
+        graph = node[name]
+        file = graph["file"].string()
+        if file not in files:
+            graph["file"].fail("a file that the manifest lists")
+        graphs[name] = GraphSpec(
+            file, graph["opset"].integer(1, 1_000), _tensors(graph["inputs"]), _tensors(graph["outputs"])
+        )
+    return graphs
+
+
+def _tensors(node: JsonNode) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(
+            tensor["name"].string(),
+            tensor["dtype"].string(),
+            tuple(_dimension(d) for d in tensor["shape"].elements()),
+        )
+        for tensor in node.elements()
+    )
+
+
+def _dimension(node: JsonNode) -> int | str:
+    return node.string() if isinstance(node.value, str) else node.integer(0, _MAX_ITEMS)
+
+
+def _dims(node: JsonNode) -> Dims:
+    dims = Dims(
+        items=node["items"].integer(1, _MAX_ITEMS),
+        tags=node["tags"].integer(0, _MAX_WIDTH),
+        tag_words=node["tag_words"].integer(1, _MAX_WIDTH),
+        user=node["user"].integer(1, _MAX_WIDTH),
+        side=node["side"].integer(0, _MAX_WIDTH),
+        item=node["item"].integer(1, 2 * _MAX_WIDTH),
+        token=node["token"].integer(1, _MAX_WIDTH),
+        experts=node["experts"].integer(0, _MAX_EXPERTS),
+    )
+    if dims.item != dims.user + dims.side:
+        node["item"].fail(f"user + side = {dims.user + dims.side}")
+    if dims.tag_words != max(1, math.ceil(dims.tags / 64)):
+        node["tag_words"].fail(f"ceil(tags / 64) = {max(1, math.ceil(dims.tags / 64))}")
+    return dims
+
+
+def _tags(node: JsonNode, count: int) -> tuple[str, ...]:
+    tags = tuple(tag.string() for tag in node.elements())
+    if len(tags) != count or len(set(tags)) != count:
+        raise BundleError(
+            f"{node.place} must hold dims.tags = {count} different names; "
+            f"got {len(tags)}, {len(set(tags))} different"
+        )
+    return tags
+
+
+def _experts(node: JsonNode, count: int) -> tuple[Expert, ...]:
+    experts = []
+    for entry in node.elements():
+        role = entry["role"].one_of("toward", "away")
+        limit = 0.0 if role == "toward" else _FLOAT32_MAX
+        experts.append(Expert(entry["name"].string(), role, entry["bias"].number(-limit, limit)))
+    different = len({expert.name for expert in experts})
+    if len(experts) != count or different != count:
+        raise BundleError(
+            f"{node.place} must hold dims.experts = {count} experts of different names; got {len(experts)} "
+            f"with {different} names"
+        )
+    return tuple(experts)
+
+
+def _parity(node: JsonNode) -> tuple[dict[str, Any], ...]:
+    if not node["passed"].boolean():
+        node["passed"].fail("true: the graphs of this bundle did not match the model they were made from")
+    return tuple(_object(row) for row in node["rows"].elements())
+
+
+def _object(node: JsonNode) -> dict[str, Any]:
+    return {key: node[key].value for key in node.keys()}  # noqa: SIM118 - see _files

@@ -1,0 +1,167 @@
+# Runs the engines for a batch: histories and prompts -> user vectors, experts and gates.
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpr_infer.bundle import Bundle
+from dpr_infer.engine import OnnxEngine, Provider
+from dpr_infer.prompts import PromptReader, PromptReading
+from dpr_infer.stopwatch import Stopwatch
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedQueries:
+    """What the engines made of B queries.
+
+    Attributes
+    ----------
+    user : ndarray of float32, shape (B, user)
+        User vectors.
+    experts : ndarray of float32, shape (B, E, item)
+        Expert vectors; 0 for a query with a neutral prompt.
+    gates : ndarray of float32, shape (B, E)
+        Gates, >= 0; exactly 0 for a query with a neutral prompt.
+    readings : list of (PromptReading or None, bool)
+        For each query what its prompt says, None if it is neutral, and whether that came from the cache.
+    history_truncated : list of bool
+        For each query whether its history was longer than the bundle takes.
+    """
+
+    user: NDArray[np.float32]
+    experts: NDArray[np.float32]
+    gates: NDArray[np.float32]
+    readings: list[tuple[PromptReading | None, bool]]
+    history_truncated: list[bool]
+
+
+class QueryEncoder:
+    """The three engines of a bundle and what they share.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        The opened bundle.
+    threads : int
+        Threads within one operator of an engine.
+    providers : sequence
+        Execution providers as onnxruntime takes them.
+    prompt_cache_size : int
+        Most prompts to keep readings of.
+
+    Raises
+    ------
+    MissingExtraError
+        If onnxruntime is not installed.
+    ProviderError
+        If a provider that was asked for does not run.
+    BundleError
+        If a graph or the tokenizer is not what the manifest says.
+    """
+
+    def __init__(
+        self, bundle: Bundle, *, threads: int, providers: Sequence[Provider], prompt_cache_size: int
+    ) -> None:
+        manifest = bundle.manifest
+        self._backbone, encoder, self._fusion = (
+            OnnxEngine(bundle.path, manifest, name, threads=threads, providers=providers)
+            for name in ("backbone", "prompt_encoder", "fusion_moe")
+        )
+        self.providers = self._backbone.providers
+        self.reader = PromptReader(
+            bundle.path / "tokenizer.json",
+            encoder,
+            bundle.catalogue.tag_embeddings,
+            manifest,
+            prompt_cache_size,
+        )
+        self._tag_vectors = bundle.catalogue.tag_vectors
+        self._dims = manifest.dims
+        self._history_limit = manifest.history_limit
+
+    def encode(
+        self, histories: Sequence[Sequence[int]], prompts: Sequence[str | None], watch: Stopwatch
+    ) -> EncodedQueries:
+        """Encode a batch of queries.
+
+        Parameters
+        ----------
+        histories : sequence of sequence of int, length B >= 1
+            Rows of items, oldest first. Of a longer one than the bundle takes, the newest are read.
+        prompts : sequence of str or None, length B
+            The prompts.
+        watch : Stopwatch
+            Books every step but "score".
+
+        Returns
+        -------
+        EncodedQueries
+            User vectors, experts, gates and readings.
+
+        Raises
+        ------
+        QueryError
+            If a prompt cannot be read.
+        EngineError
+            If an engine fails.
+        """
+        readings = [self.reader.read(prompt, watch) for prompt in prompts]
+        watch.skip()
+        (user,) = self._backbone.run({"items": self._items(histories)})
+        watch.lap("encode_history")
+        experts, gates = self._fuse(user, [reading for reading, _ in readings])
+        watch.lap("fuse")
+        truncated = [len(history) > self._history_limit for history in histories]
+        return EncodedQueries(user, experts, gates, readings, truncated)
+
+    def _items(self, histories: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+        """Return the backbone's tokens (B, L): row + 1, padded on the left with 0."""
+        kept = [history[-self._history_limit :] for history in histories]
+        # A user without a history is one pad token, for which the backbone has learned what to say.
+        length = max(1, max(map(len, kept)))
+        items = np.zeros((len(kept), length), dtype=np.int64)
+        for line, history in zip(items, kept, strict=True):
+            if history:
+                line[length - len(history) :] = history
+                line[length - len(history) :] += 1
+        return items
+
+    def _fuse(
+        self, user: NDArray[np.float32], readings: Sequence[PromptReading | None]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        steered = [(b, reading) for b, reading in enumerate(readings) if reading is not None]
+        if len(steered) == len(readings):
+            return self._run_fusion(user, [reading for _, reading in steered])
+        experts = np.zeros((len(readings), self._dims.experts, self._dims.item), dtype=np.float32)
+        gates = np.zeros((len(readings), self._dims.experts), dtype=np.float32)
+        if steered:
+            rows = [b for b, _ in steered]
+            experts[rows], gates[rows] = self._run_fusion(user[rows], [reading for _, reading in steered])
+        return experts, gates
+
+    def _run_fusion(
+        self, user: NDArray[np.float32], readings: Sequence[PromptReading]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Run the fusion graph for queries (b of them) that all have a prompt, padded to the longest one."""
+        length = max(len(reading.tokens) for reading in readings)
+        tokens = np.zeros((len(readings), length, self._dims.token), dtype=np.float32)  # (b, T, p)
+        mask = np.zeros((len(readings), length), dtype=np.int64)
+        wish = np.empty((len(readings), self._dims.tags, 2), dtype=np.float32)
+        for i, reading in enumerate(readings):
+            tokens[i, : len(reading.tokens)] = reading.tokens
+            mask[i, : len(reading.tokens)] = 1
+            wish[i] = reading.wish
+        experts, gates = self._fusion.run(
+            {
+                "user": user,
+                "tokens": tokens,
+                "attention_mask": mask,
+                "wish": wish,
+                "tag_vectors": self._tag_vectors,
+            }
+        )
+        return experts, gates

@@ -1,0 +1,307 @@
+# The runtime's front: check -> encode -> score -> map to items. Knows the order of the steps, and none of
+# their insides.
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
+from types import MappingProxyType
+from typing import SupportsIndex
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpr_infer._core import simd_level
+from dpr_infer.bundle import open_bundle
+from dpr_infer.engine import Provider
+from dpr_infer.items import ItemTable
+from dpr_infer.manifest import Manifest
+from dpr_infer.pipeline import Pipeline
+from dpr_infer.request import (
+    Exclude,
+    check_count,
+    check_options,
+    one_list,
+    per_query_excludes,
+    per_query_prompts,
+)
+from dpr_infer.stopwatch import Stopwatch
+from dpr_infer.types import Recommendation, Wish
+
+
+class Recommender:
+    """Answers queries against one bundle. Using it from several threads at once is safe.
+
+    Parameters
+    ----------
+    path : path-like
+        The bundle folder.
+    threads : int
+        Threads that an engine may use within one operator, >= 1. The kernel runs on the calling thread.
+    providers : sequence, optional
+        Execution providers as onnxruntime takes them: names, or pairs of name and options. The CPU by
+        default. What is asked for runs, or opening fails.
+    prompt_cache_size : int
+        How many prompts' readings to keep, >= 0; the least recently used is forgotten first.
+    verify : {"fast", "full"}
+        "full" compares every byte of the bundle with its checksums, "fast" the files below 1 MiB.
+
+    Raises
+    ------
+    BundleVersionError
+        If the bundle's format version is not known.
+    BundleError
+        If the bundle is not whole and consistent.
+    ProviderError
+        If a provider that was asked for does not run.
+    MissingExtraError
+        If onnxruntime is not installed.
+    QueryError
+        If `threads`, `prompt_cache_size` or `verify` is out of range.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        *,
+        threads: int = 1,
+        providers: Sequence[Provider] | None = None,
+        prompt_cache_size: int = 1024,
+        verify: str = "fast",
+    ) -> None:
+        check_count("threads", threads, 1)
+        check_count("prompt_cache_size", prompt_cache_size, 0)
+        simd_level()  # a level forced wrongly is no fault of the bundle: let it raise before one is opened
+        self._bundle = open_bundle(path, verify=verify)
+        self._pipeline = Pipeline(
+            self._bundle,
+            threads=threads,
+            providers=["CPUExecutionProvider"] if providers is None else providers,
+            prompt_cache_size=prompt_cache_size,
+        )
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle says of itself."""
+        return self._bundle.manifest
+
+    @property
+    def items(self) -> ItemTable:
+        """Ids, titles and tags of the catalogue, and the search for a title."""
+        return self._bundle.items
+
+    @property
+    def examples(self) -> Mapping[str, tuple[str, ...]]:
+        """Example histories by name; item ids, oldest first."""
+        return MappingProxyType(self._bundle.examples)
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The execution providers that run, in onnxruntime's order of preference."""
+        return self._pipeline.providers
+
+    def wishes(self, prompt: str) -> tuple[Wish, ...]:
+        """Tell what a prompt is understood to ask for and to refuse.
+
+        Parameters
+        ----------
+        prompt : str
+            The prompt.
+
+        Returns
+        -------
+        tuple of Wish
+            As `Recommendation.wishes`; empty for a neutral prompt.
+
+        Raises
+        ------
+        QueryError
+            If the prompt cannot be read.
+        """
+        reading = self._pipeline.read_prompt(prompt)
+        return () if reading is None else reading.wishes
+
+    def query(
+        self,
+        history: Iterable[str],
+        prompt: str | None = None,
+        k: SupportsIndex = 10,
+        *,
+        exclude: Iterable[str] = (),
+        exclude_history: bool = True,
+        where: str | None = None,
+        strength: float = 1.0,
+        steer: str = "soft",
+        unknown_items: str = "error",
+        timings: bool = False,
+    ) -> Recommendation:
+        """Recommend items to one user.
+
+        Parameters
+        ----------
+        history : iterable of str
+            Item ids, oldest first. Repetitions are kept. Of more than the bundle's limit, the newest are read
+            and the answer says so. An empty history is a new user, for whom the backbone has learned a start.
+        prompt : str, optional
+            What the user wants, in words. None and a blank text are neutral: the ranking is the backbone's
+            own, bit for bit, and so it is for a prompt that opens no gate. Of more tokens than the bundle's
+            limit, the first are read and the answer says so.
+        k : int
+            Most items to return, >= 1. Fewer are returned where fewer are allowed.
+        exclude : iterable of str
+            Item ids never to return.
+        exclude_history : bool
+            Never return an item of the history, be it within the limit or not.
+        where : str, optional
+            Tag expression that items must fulfil (docs/where.md). Blank filters nothing.
+        strength : float
+            How far the prompt may move the ranking: a factor on what the experts say, finite, >= 0. With 0
+            it is the plain ranking, bit for bit.
+        steer : {"soft", "strict"}
+            "strict" never returns an item with a tag that the prompt refuses, as understood.
+        unknown_items : {"error", "skip"}
+            What to do about ids in `history` and `exclude` that the catalogue does not have.
+        timings : bool
+            Report the time of each step.
+
+        Returns
+        -------
+        Recommendation
+            The items, best first: by falling score, equal scores by rising row.
+
+        Raises
+        ------
+        UnknownItemError
+            If ids are unknown and `unknown_items` is "error".
+        WhereError
+            If the tag expression is wrong.
+        QueryError
+            If another argument is wrong, or scores overflow.
+        EngineError
+            If an engine fails.
+        """
+        watch = Stopwatch()
+        options = check_options(
+            k,
+            strength=strength,
+            steer=steer,
+            exclude_history=exclude_history,
+            unknown_items=unknown_items,
+            where=where,
+        )
+        histories, excludes = [one_list(history, "history")], [one_list(exclude, "exclude")]
+        return self._pipeline.recommend(histories, [prompt], excludes, options, watch, timings=timings)[0]
+
+    def query_batch(
+        self,
+        histories: Iterable[Iterable[str]],
+        prompts: str | Sequence[str | None] | None = None,
+        k: SupportsIndex = 10,
+        *,
+        exclude: Exclude = (),
+        exclude_history: bool = True,
+        where: str | None = None,
+        strength: float = 1.0,
+        steer: str = "soft",
+        unknown_items: str = "error",
+        timings: bool = False,
+    ) -> list[Recommendation]:
+        """Recommend items to several users at once; the options are those of `query`.
+
+        The kernel's answer to a query does not depend on its batch. The engines may sum in another order for
+        another batch size, so scores may differ from those of `query` by some 1e-5 relative, and items only
+        where two scores lie that close. Prompts are read one by one and do not depend on each other.
+
+        Parameters
+        ----------
+        histories : iterable of iterable of str
+            One history a user; there may be none.
+        prompts : str, None, or sequence of them
+            One for all users, or a sequence with one for each.
+        k, exclude_history, where, strength, steer, unknown_items, timings
+            As for `query`, shared by all users.
+        exclude : iterable of str, or sequence of iterables of str
+            Item ids never to return to anyone; or, where the entries are collections, one for each user.
+
+        Returns
+        -------
+        list of Recommendation
+            One a history, in order.
+
+        Raises
+        ------
+        QueryError
+            As `query`, and if the number of prompts or collections is not that of the histories.
+        EngineError
+            If an engine fails.
+        """
+        watch = Stopwatch()
+        options = check_options(
+            k,
+            strength=strength,
+            steer=steer,
+            exclude_history=exclude_history,
+            unknown_items=unknown_items,
+            where=where,
+        )
+        listed = _list_histories(histories)
+        prompt_list = per_query_prompts(prompts, len(listed))
+        excludes = per_query_excludes(exclude, len(listed))
+        return self._pipeline.recommend(listed, prompt_list, excludes, options, watch, timings=timings)
+
+    def search_arrays(
+        self,
+        histories: Iterable[Iterable[str]],
+        prompts: str | Sequence[str | None] | None = None,
+        k: SupportsIndex = 10,
+        *,
+        exclude: Exclude = (),
+        exclude_history: bool = True,
+        where: str | None = None,
+        strength: float = 1.0,
+        steer: str = "soft",
+        unknown_items: str = "error",
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Give the answers of `query_batch` as arrays, without looking up what the items are.
+
+        Parameters
+        ----------
+        histories, prompts, k, exclude, exclude_history, where, strength, steer, unknown_items
+            As for `query_batch`, with B histories.
+
+        Returns
+        -------
+        rows : ndarray of int64, shape (B, k)
+            Row numbers in the catalogue, best first; -1 where fewer than k items are allowed.
+        scores : ndarray of float32, shape (B, k)
+            Their scores; -inf where the row is -1.
+
+        Raises
+        ------
+        QueryError
+            As `query_batch`.
+        EngineError
+            If an engine fails.
+        """
+        options = check_options(
+            k,
+            strength=strength,
+            steer=steer,
+            exclude_history=exclude_history,
+            unknown_items=unknown_items,
+            where=where,
+        )
+        listed = _list_histories(histories)
+        prompt_list = per_query_prompts(prompts, len(listed))
+        excludes = per_query_excludes(exclude, len(listed))
+        if not listed:
+            return np.empty((0, options.k), dtype=np.int64), np.empty((0, options.k), dtype=np.float32)
+        _, rows, scores = self._pipeline.search(
+            listed, prompt_list, excludes, options, options.k, Stopwatch()
+        )
+        return rows, scores
+
+
+def _list_histories(histories: Iterable[Iterable[str]]) -> list[list[str]]:
+    outer: list[object] = list(one_list(histories, "histories"))
+    return [one_list(history, f"histories[{b}]") for b, history in enumerate(outer)]

@@ -1,0 +1,229 @@
+# Checks what callers pass, and brings it into one shape: a list of queries and the options they share.
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import SupportsIndex
+
+from dpr_infer.errors import QueryError, QueryTypeError, UnknownItemError
+from dpr_infer.prompts import check_prompt_type
+
+Exclude = Iterable[str] | Sequence[Iterable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What all queries of one call share, checked.
+
+    Attributes
+    ----------
+    k : int
+        Most items of an answer, >= 1.
+    strength : float
+        How far the prompt may move the ranking, finite and >= 0.
+    strict : bool
+        Whether items with a refused tag are left out.
+    exclude_history : bool
+        Whether the history's own items are left out.
+    skip_unknown : bool
+        Whether unknown item ids are passed over rather than refused.
+    where : str or None
+        Tag expression.
+    """
+
+    k: int
+    strength: float
+    strict: bool
+    exclude_history: bool
+    skip_unknown: bool
+    where: str | None
+
+
+def check_options(
+    k: SupportsIndex,
+    *,
+    strength: float,
+    steer: str,
+    exclude_history: bool,
+    unknown_items: str,
+    where: str | None,
+) -> Options:
+    """Check the options of a call.
+
+    Parameters
+    ----------
+    k, strength, steer, exclude_history, unknown_items, where
+        As `Recommender.query` documents them.
+
+    Returns
+    -------
+    Options
+        The checked options.
+
+    Raises
+    ------
+    QueryError
+        Saying which option is wrong, what is expected and what was got.
+    """
+    for name, value in (("steer", steer), ("unknown_items", unknown_items)):
+        choices = ("soft", "strict") if name == "steer" else ("error", "skip")
+        if value not in choices:
+            raise QueryError(f'{name} must be "{choices[0]}" or "{choices[1]}"; got {value!r}')
+    if not isinstance(exclude_history, bool):
+        raise QueryTypeError(f"exclude_history must be True or False; got {exclude_history!r}")
+    if where is not None and not isinstance(where, str):
+        raise QueryTypeError(f"where must be a str or None; got {type(where).__name__}")
+    return Options(
+        _check_k(k),
+        _check_strength(strength),
+        steer == "strict",
+        exclude_history,
+        unknown_items == "skip",
+        where,
+    )
+
+
+def _check_k(k: SupportsIndex) -> int:
+    try:
+        if isinstance(k, bool):
+            raise TypeError
+        number = operator.index(k)
+    except TypeError:
+        raise QueryTypeError(f"k must be an int; got {k!r}") from None
+    if number < 1:
+        raise QueryError(f"k must be at least 1; got {number}")
+    return number
+
+
+def _check_strength(strength: float) -> float:
+    try:
+        if isinstance(strength, bool | str):
+            raise TypeError
+        number = float(strength)
+    except (TypeError, ValueError):
+        raise QueryTypeError(f"strength must be a number; got {strength!r}") from None
+    if not math.isfinite(number) or number < 0:
+        raise QueryError(f"strength must be finite and >= 0; got {number}")
+    return number
+
+
+def check_count(name: str, value: object, least: int) -> None:
+    """Refuse a value that is not an int of at least `least`, by QueryError."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise QueryError(f"{name} must be an int >= {least}; got {value!r}")
+
+
+def one_list(value: object, what: str) -> list[str]:
+    """Return a collection of item ids as a list, refusing a bare string, which would fall into characters."""
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise QueryTypeError(f"{what} must be a collection of item ids; got {value!r}")
+    return list(value)
+
+
+def per_query_prompts(prompts: str | Sequence[str | None] | None, count: int) -> list[str | None]:
+    """Return one prompt a query: a str or None stands for all, a sequence has one for each.
+
+    Parameters
+    ----------
+    prompts : str, None or sequence
+        What the caller gave.
+    count : int
+        Number of queries.
+
+    Returns
+    -------
+    list of str or None
+        `count` prompts.
+
+    Raises
+    ------
+    QueryError
+        If it is neither, or of another length.
+    """
+    if prompts is None or isinstance(prompts, str):
+        return [prompts] * count
+    if not isinstance(prompts, Iterable):
+        raise QueryTypeError(
+            f"prompts must be a str, None or a sequence of them; got {type(prompts).__name__}"
+        )
+    listed = list(prompts)
+    if len(listed) != count:
+        raise QueryError(f"prompts must have one entry a history, {count}; got {len(listed)}")
+    for prompt in listed:
+        if prompt is not None:
+            check_prompt_type(prompt)
+    return listed
+
+
+def per_query_excludes(exclude: Exclude, count: int) -> list[list[str]]:
+    """Return one list of ids a query. Ids stand for all queries; collections of ids are one for each.
+
+    Parameters
+    ----------
+    exclude : iterable of str, or sequence of iterables of str
+        What the caller gave.
+    count : int
+        Number of queries.
+
+    Returns
+    -------
+    list of list of str
+        `count` lists.
+
+    Raises
+    ------
+    QueryError
+        If ids and collections are mixed, or the number of collections is not `count`.
+    """
+    entries: list[object] = list(one_list(exclude, "exclude"))
+    strings = sum(isinstance(entry, str) for entry in entries)
+    if strings == len(entries):
+        return [[str(entry) for entry in entries]] * count
+    if strings:
+        raise QueryTypeError(
+            "exclude must hold item ids alone, or one collection of item ids a query; got both"
+        )
+    if len(entries) != count:
+        raise QueryError(f"exclude must have one collection of item ids a query, {count}; got {len(entries)}")
+    return [one_list(entry, f"exclude[{b}]") for b, entry in enumerate(entries)]
+
+
+def rows_of(ids: list[str], what: str, row_of: Mapping[str, int], *, skip_unknown: bool) -> list[int]:
+    """Map external item ids to rows.
+
+    Parameters
+    ----------
+    ids : list of str
+        The ids.
+    what : str
+        Name of the argument, for messages.
+    row_of : mapping of str to int
+        Rows of all items.
+    skip_unknown : bool
+        Pass over unknown ids rather than raise.
+
+    Returns
+    -------
+    list of int
+        Rows in the order of the ids; repetitions stay.
+
+    Raises
+    ------
+    QueryTypeError
+        If an id is not a str.
+    UnknownItemError
+        If ids are unknown and not to be skipped.
+    """
+    try:
+        return [row_of[item_id] for item_id in ids]
+    except (KeyError, TypeError):  # TypeError: not hashable
+        pass
+    for position, item_id in enumerate(ids):
+        if not isinstance(item_id, str):
+            raise QueryTypeError(f"{what}[{position}] must be an item id, a str; got {item_id!r}")
+    if not skip_unknown:
+        raise UnknownItemError(what, tuple(dict.fromkeys(i for i in ids if i not in row_of)))
+    return [row_of[item_id] for item_id in ids if item_id in row_of]

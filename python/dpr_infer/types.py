@@ -1,0 +1,71 @@
+# What a query returns.
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How much a prompt asks for a tag, and how much it refuses it.
+
+    Attributes
+    ----------
+    tag : str
+        Name of the tag, as the bundle spells it.
+    asked, refused : float
+        Strengths in [0, 1], as the prompt encoder understood them.
+    """
+
+    tag: str
+    asked: float
+    refused: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation:
+    """The answer to one query. Sequences have the same length n <= k and run from the best item on.
+
+    Attributes
+    ----------
+    items : list of str
+        External item ids.
+    titles : list of str
+        Titles of the items.
+    tags : list of list of str
+        Tags of the items.
+    rows : ndarray of int64, shape (n,)
+        The items' row numbers in the catalogue.
+    scores : ndarray of float32, shape (n,)
+        Scores, falling; equal scores are ordered by rising row.
+    wishes : tuple of Wish
+        What the prompt was understood to ask for or refuse, strongest first: the tags of which one of both
+        strengths reaches the bundle's wish threshold. Empty without a prompt.
+    gates : mapping of str to float
+        How much each expert had to say, by name; 0 for an expert that took no part.
+    prompt_truncated : bool
+        Whether the prompt had more tokens than the bundle takes; the first were read.
+    history_truncated : bool
+        Whether the history had more items than the bundle takes; the newest were read.
+    prompt_cached : bool
+        Whether the prompt encoder was spared because this very text was read before.
+    timings_ms : dict of str to float, or None
+        Milliseconds spent on tokenise, encode_prompt, encode_history, fuse, score and total, if asked for. In
+        a batch the steps are shared, so every answer carries the times of the whole batch.
+    """
+
+    items: list[str]
+    titles: list[str]
+    tags: list[list[str]]
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    wishes: tuple[Wish, ...]
+    gates: Mapping[str, float]
+    prompt_truncated: bool
+    history_truncated: bool
+    prompt_cached: bool
+    timings_ms: dict[str, float] | None

@@ -1,0 +1,180 @@
+# The command lines as a user meets them: output, JSON, errors and exit codes.
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import tiny_bundle
+from dpr_infer.cli import launch
+
+QUERY, BUNDLE = "dpr_infer.cli.query_command", "dpr_infer.cli.bundle_command"
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys):
+    """Run a command in this process: (exit code, stdout, stderr)."""
+
+    def run(module, *arguments):
+        monkeypatch.setattr(sys, "argv", ["dpr", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            launch(module)
+        output = capsys.readouterr()
+        return left.value.code, output.out, output.err
+
+    monkeypatch.setenv("COLUMNS", "120")
+    return run
+
+
+def test_query_shows_both_rankings_and_what_was_understood(cli, bundle_path):
+    code, out, err = cli(QUERY, bundle_path, "--example", "user 1", "--prompt", "comedy, no war")
+    assert (code, err) == (0, "")
+    for text in ("History", "Plain", "Steered · comedy, no war", "asks for Comedy 1.00", "refuses War 1.00"):
+        assert text in out
+    for text in ("toward0 4.000", "encode prompt", "total", "new ↑", "↑", "↓"):
+        assert text in out
+    assert max(map(len, out.splitlines())) <= 120
+
+
+def test_narrow_screens_stack_the_rankings(cli, bundle_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "70")
+    _, out, _ = cli(QUERY, bundle_path, "--example", "1", "--prompt", "comedy")
+    assert max(map(len, out.splitlines())) <= 70
+    assert out.index("Plain") < out.index("Steered")
+    assert not any("Plain" in line and "Steered" in line for line in out.splitlines())
+
+
+def test_query_without_a_prompt_or_history_is_the_start_of_a_new_user(cli, bundle_path):
+    code, out, _ = cli(QUERY, bundle_path)
+    assert code == 0
+    assert "a new user" in out
+    assert "Steered" not in out
+
+
+def test_json_document(cli, bundle_path, recommender):
+    asked = ["--history", "i100, i107", "--prompt", "no war", "--k", 4, "--where", "drama | war"]
+    asked += ["--steer", "strict", "--strength", 0.5, "--exclude", "i114", "--json"]
+    code, out, _ = cli(QUERY, bundle_path, *asked)
+    assert code == 0
+    document = json.loads(out)
+    options = {"k": 4, "where": "drama | war", "steer": "strict", "strength": 0.5, "exclude": ["i114"]}
+    answer = recommender.query(["i100", "i107"], "no war", **options)
+    assert [entry["item_id"] for entry in document["steered"]] == answer.items
+    assert [entry["score"] for entry in document["steered"]] == answer.scores.tolist()
+    plain = recommender.query(["i100", "i107"], None, **options)
+    assert [entry["item_id"] for entry in document["plain"]] == plain.items
+    assert document["options"] == options | {"exclude_history": True}
+    assert document["history"] == [
+        {"item_id": "i100", "title": "Film 0 (1950)"},
+        {"item_id": "i107", "title": "Film 1 (1951)"},
+    ]
+    deep = recommender.query(["i100", "i107"], None, **(options | {"k": 40})).items
+    assert [entry["plain_rank"] for entry in document["steered"]] == [deep.index(i) + 1 for i in answer.items]
+    assert document["wishes"] == [{"tag": "War", "asked": 0.0, "refused": 1.0}]
+    assert document["gates"] == pytest.approx(dict(answer.gates))
+    assert set(document["timings_ms"]) > {"total", "score"}
+
+
+def test_json_without_a_prompt(cli, bundle_path):
+    document = json.loads(cli(QUERY, bundle_path, "--titles", "film 3 ; film 12", "--json")[1])
+    assert [entry["title"] for entry in document["history"]] == ["Film 3 (1953)", "Film 12 (1962)"]
+    assert document["steered"] is None
+    assert len(document["plain"]) == 10
+
+
+def test_keep_history(cli, bundle_path):
+    document = json.loads(cli(QUERY, bundle_path, "--example", "1", "--k", 40, "--keep-history", "--json")[1])
+    assert len(document["plain"]) == 40
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--history", "i1"], 2, "error: history must name items"),
+        (["--example", "nobody"], 2, "error: example must be one of this bundle's 3 ('user 0', "),
+        (["--titles", "qqqqqq"], 2, "error: titles must be of this catalogue"),
+        (["--where", "horror"], 2, "error: where must name tags"),
+        (["--strength", "-1"], 2, "error: strength must be"),
+        (["--steer", "hard"], 2, "error: steer must be"),
+        (["--history", "i100", "--example", "1"], 2, "exclude each other"),
+        (["--k", "0"], 2, "--k"),
+        (["--nonsense"], 2, "--nonsense"),
+    ],
+)
+def test_wrong_arguments_exit_with_2(cli, bundle_path, arguments, code, message):
+    got, out, err = cli(QUERY, bundle_path, *arguments)
+    assert (got, out) == (code, "")
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_broken_bundle_exits_with_1_and_one_line(cli, copy):
+    (copy / "backbone.onnx").write_bytes(b"x")
+    for module, arguments in ((QUERY, [copy]), (BUNDLE, ["verify", copy]), (BUNDLE, ["inspect", copy])):
+        code, out, err = cli(module, *arguments)
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert err.startswith("error: backbone.onnx must have")
+
+
+def test_inspect(cli, bundle_path):
+    code, out, _ = cli(BUNDLE, "inspect", bundle_path)
+    assert code == 0
+    for text in (
+        "40 items x 16",
+        "Sci-Fi",
+        "toward0",
+        "1e-06",
+        "may be redistributed",
+        "catalogue.safetensors",
+        "KiB",
+    ):
+        assert text in out
+    document = json.loads(cli(BUNDLE, "inspect", bundle_path, "--json")[1])
+    assert document["dims"]["items"] == 40
+    assert document["files"]["backbone.onnx"]["bytes"] == (bundle_path / "backbone.onnx").stat().st_size
+
+
+def test_verify_reads_every_byte(cli, tmp_path):
+    folder = tiny_bundle.write_tiny_bundle(tmp_path / "large", items=20_000, user=16)
+    code, out, _ = cli(BUNDLE, "verify", folder)
+    assert code == 0
+    assert "whole; 7 files" in out
+    with (folder / "catalogue.safetensors").open("r+b") as file:
+        file.seek(-4, os.SEEK_END)
+        file.write(b"\0\0\0\0")
+    code, _, err = cli(BUNDLE, "verify", folder)
+    assert code == 1
+    assert "catalogue.safetensors must have the SHA-256" in err
+
+
+def test_titles_of_a_bundle_cannot_steer_the_terminal(cli, copy):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = pq.read_table(copy / "items.parquet").to_pydict()
+    columns["title"] = [f"\x1b[2J[red]{title}[/red]\n" for title in columns["title"]]
+    pq.write_table(pa.table(columns), copy / "items.parquet")
+    tiny_bundle.reseal(copy)
+    code, out, _ = cli(QUERY, copy, "--example", "1", "--prompt", "comedy")
+    assert code == 0
+    assert "\x1b" not in out
+    assert "[red]Film" in out
+
+
+@pytest.mark.parametrize("name", ["typer", "rich"])
+def test_missing_cli_extra_is_told(cli, bundle_path, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, name, None)
+    code, _, err = cli(QUERY, bundle_path)
+    assert code == 1
+    assert "needs dpr-infer[cli]" in err
+
+
+@pytest.mark.parametrize("entry", ["query", "bundle"])
+def test_entry_points(entry):
+    code = f"from dpr_infer.cli.{entry} import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True)
+    assert "Usage" in done.stdout

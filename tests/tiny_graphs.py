@@ -1,0 +1,171 @@
+# The graphs of a tiny bundle, made by hand: small, but sensible enough that a prompt visibly steers.
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+if TYPE_CHECKING:
+    from tiny_bundle import TinyConfig
+
+NEGATORS = ("no", "not", "without")
+OPSET = 20
+F32, I64 = TensorProto.FLOAT, TensorProto.INT64
+
+
+def backbone_graph(
+    config: TinyConfig, collaborative: np.ndarray, rng: np.random.Generator
+) -> onnx.GraphProto:
+    """user = mean of the vectors of the items that are no padding; a start vector where there are none."""
+    table = np.concatenate([np.zeros((1, config.user), np.float32), collaborative])
+    nodes = [
+        helper.make_node("Gather", ["table", "items"], ["vectors"]),  # (B, L, dc)
+        helper.make_node("Sum", ["vectors"], ["all"]),
+        helper.make_node("ReduceSum", ["all", "axis_1"], ["sum"], keepdims=0),  # (B, dc)
+        helper.make_node("Cast", ["items"], ["real"], to=TensorProto.BOOL),
+        helper.make_node("Cast", ["real"], ["ones"], to=F32),
+        helper.make_node("ReduceSum", ["ones", "axis_1"], ["count"], keepdims=1),  # (B, 1)
+        helper.make_node("Max", ["count", "one"], ["divisor"]),
+        helper.make_node("Div", ["sum", "divisor"], ["mean"]),
+        helper.make_node("Sub", ["divisor", "count"], ["is_new"]),  # 1 without a real item, else 0
+        helper.make_node("Mul", ["is_new", "start"], ["start_or_0"]),
+        helper.make_node("Add", ["mean", "start_or_0"], ["user"]),
+    ]
+    constants = {
+        "table": table,
+        "axis_1": np.array([1]),
+        "one": np.ones(1, np.float32),
+        "start": rng.standard_normal((1, config.user)).astype(np.float32),
+    }
+    return _graph(
+        "backbone",
+        nodes,
+        constants,
+        [("items", I64, ["B", "L"])],
+        [("user", F32, ["B", config.user])],
+    )
+
+
+def prompt_encoder_graph(
+    config: TinyConfig, token_table: np.ndarray, words: dict[str, int]
+) -> onnx.GraphProto:
+    """tokens = word vectors; a tag's word asks for it, or refuses it right behind a negator."""
+    negator = np.zeros((len(words), 1), np.float32)
+    negator[[words[word] for word in NEGATORS]] = 1
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["tokens"]),  # (B, T, p)
+        helper.make_node("Transpose", ["tag_embeddings"], ["columns"], perm=[1, 0]),
+        helper.make_node("MatMul", ["tokens", "columns"], ["similarity"]),  # (B, T, G)
+        helper.make_node("Sub", ["similarity", "floor"], ["above"]),
+        helper.make_node("Mul", ["above", "ten"], ["scaled"]),
+        helper.make_node("Clip", ["scaled", "zero", "one"], ["named"]),
+        helper.make_node("Gather", ["negator", "input_ids"], ["negates"]),  # (B, T, 1)
+        helper.make_node("Pad", ["negates", "one_before"], ["shifted_long"]),  # (B, T + 1, 1)
+        helper.make_node("Slice", ["shifted_long", "first", "minus_one", "axis"], ["refusing"]),  # (B, T, 1)
+        helper.make_node("Sub", ["one", "refusing"], ["asking"]),
+        helper.make_node("Cast", ["attention_mask"], ["mask_2d"], to=F32),
+        helper.make_node("Unsqueeze", ["mask_2d", "last_axis"], ["mask"]),
+        helper.make_node("Mul", ["named", "mask"], ["seen"]),
+        helper.make_node("Mul", ["seen", "asking"], ["asked_by_token"]),
+        helper.make_node("Mul", ["seen", "refusing"], ["refused_by_token"]),
+        helper.make_node("ReduceMax", ["asked_by_token", "axis"], ["asked"], keepdims=0),  # (B, G)
+        helper.make_node("ReduceMax", ["refused_by_token", "axis"], ["refused"], keepdims=0),
+        helper.make_node("Unsqueeze", ["asked", "last_axis"], ["asked_3d"]),
+        helper.make_node("Unsqueeze", ["refused", "last_axis"], ["refused_3d"]),
+        helper.make_node("Concat", ["asked_3d", "refused_3d"], ["wish"], axis=2),
+    ]
+    constants = {
+        "table": token_table,
+        "negator": negator,
+        "floor": np.array(0.9, np.float32),
+        "ten": np.array(10, np.float32),
+        "zero": np.array(0, np.float32),
+        "one": np.array(1, np.float32),
+        "one_before": np.array([0, 1, 0, 0, 0, 0]),
+        "first": np.array([0]),
+        "minus_one": np.array([-1]),
+        "axis": np.array([1]),
+        "last_axis": np.array([2]),
+    }
+    ids = [(name, I64, ["B", "T"]) for name in ("input_ids", "attention_mask")]
+    return _graph(
+        "prompt_encoder",
+        nodes,
+        constants,
+        [*ids, ("tag_embeddings", F32, ["G", config.token])],
+        [("tokens", F32, ["B", "T", config.token]), ("wish", F32, ["B", "G", 2])],
+    )
+
+
+def fusion_graph(config: TinyConfig, rng: np.random.Generator) -> onnx.GraphProto:
+    """Expert e is [nudge ‖ sum of the wished tags' vectors] / (e // 2 + 1), gated by how much is wished."""
+    nudge = 0.05 * rng.standard_normal((config.token, config.user)).astype(np.float32)
+    nodes = [
+        helper.make_node("Split", ["wish"], ["asked_3d", "refused_3d"], axis=2, num_outputs=2),
+        helper.make_node("Cast", ["attention_mask"], ["mask_2d"], to=F32),
+        helper.make_node("Unsqueeze", ["mask_2d", "last_axis"], ["mask"]),
+        helper.make_node("Mul", ["tokens", "mask"], ["real_tokens"]),
+        helper.make_node("ReduceSum", ["real_tokens", "axis"], ["token_sum"], keepdims=0),
+        helper.make_node("ReduceSum", ["mask", "axis"], ["token_count"], keepdims=0),
+        helper.make_node("Div", ["token_sum", "token_count"], ["token_mean"]),  # (B, p)
+        helper.make_node("MatMul", ["token_mean", "nudge"], ["nudge_side"]),  # (B, dc)
+        helper.make_node("Mul", ["user", "small"], ["user_echo"]),
+        helper.make_node("Add", ["nudge_side", "user_echo"], ["user_side"]),
+    ]
+    for wish in ("asked", "refused"):
+        nodes += [
+            helper.make_node("Squeeze", [f"{wish}_3d", "last_axis"], [wish]),  # (B, G)
+            helper.make_node("MatMul", [wish, "tag_vectors"], [f"{wish}_side"]),  # (B, dw)
+            helper.make_node("Concat", ["user_side", f"{wish}_side"], [f"{wish}_z"], axis=1),
+            helper.make_node("Unsqueeze", [f"{wish}_z", "axis"], [f"{wish}_z3"]),
+            helper.make_node("ReduceSum", [wish, "axis"], [f"{wish}_sum"], keepdims=1),
+            helper.make_node("Min", [f"{wish}_sum", "one"], [f"{wish}_gate"]),  # (B, 1)
+        ]
+    order = ["asked" if e % 2 == 0 else "refused" for e in range(config.experts)]
+    nodes += [
+        helper.make_node("Concat", [f"{wish}_z3" for wish in order], ["stacked"], axis=1),
+        helper.make_node("Mul", ["stacked", "shrink"], ["experts"]),  # (B, E, D)
+        helper.make_node("Concat", [f"{wish}_gate" for wish in order], ["gate_values"], axis=1),
+        helper.make_node("Mul", ["gate_values", "loud"], ["gates"]),
+    ]
+    shrink = np.array([1 / (e // 2 + 1) for e in range(config.experts)], np.float32).reshape(1, -1, 1)
+    constants = {
+        "nudge": nudge,
+        "small": np.array(0.01, np.float32),
+        "one": np.array(1, np.float32),
+        "loud": np.array(4, np.float32),
+        "shrink": shrink,
+        "axis": np.array([1]),
+        "last_axis": np.array([2]),
+    }
+    return _graph(
+        "fusion_moe",
+        nodes,
+        constants,
+        [
+            ("user", F32, ["B", config.user]),
+            ("tokens", F32, ["B", "T", config.token]),
+            ("attention_mask", I64, ["B", "T"]),
+            ("wish", F32, ["B", "G", 2]),
+            ("tag_vectors", F32, ["G", config.side]),
+        ],
+        [
+            ("experts", F32, ["B", config.experts, config.user + config.side]),
+            ("gates", F32, ["B", config.experts]),
+        ],
+    )
+
+
+def _graph(
+    name: str, nodes: list[Any], constants: dict[str, np.ndarray], inputs: list[Any], outputs: list[Any]
+) -> onnx.GraphProto:
+    return helper.make_graph(
+        nodes,
+        name,
+        [helper.make_tensor_value_info(*entry) for entry in inputs],
+        [helper.make_tensor_value_info(*entry) for entry in outputs],
+        [numpy_helper.from_array(value, key) for key, value in constants.items()],
+    )

@@ -1,0 +1,1 @@
+"""PyTorch training of promptable recommenders: data sets, model, three stages, evaluation."""

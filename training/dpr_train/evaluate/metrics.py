@@ -1,0 +1,53 @@
+# Ranks and the metrics computed from them. One target a query, full ranking.
+"""Full-ranking metrics of queries with one relevant item each."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["hit_rate", "ndcg", "target_rank", "top_rows"]
+
+
+def target_rank(scores: Tensor, target: Tensor) -> Tensor:
+    """Position of each query's target in the order score descending, then row ascending.
+
+    Parameters
+    ----------
+    scores : Tensor
+        float32 (B, N); masked items hold -inf.
+    target : Tensor
+        int64 (B,), rows.
+
+    Returns
+    -------
+    Tensor
+        int64 (B,), from 0. A target that is masked itself ranks N: it can't be recommended.
+    """
+    own = scores.gather(1, target[:, None])
+    rows = torch.arange(scores.shape[1])[None]
+    before = (scores > own) | ((scores == own) & (rows < target[:, None]))
+    return torch.where(torch.isneginf(own[:, 0]), scores.shape[1], before.sum(1))
+
+
+def top_rows(scores: Tensor, k: int) -> Tensor:
+    """Rows of the k best items of each query, int64 (B, k), ties by row; entries of masked items are -1."""
+    # A stable sort of the negated scores keeps ties in row order; topk does not promise any.
+    order = torch.sort(-scores, dim=1, stable=True).indices[:, :k]
+    return torch.where(torch.isneginf(scores.gather(1, order)), -1, order)
+
+
+def hit_rate(rank: np.ndarray, k: int = 10) -> np.ndarray:
+    """HR@k of each query, float64 (B,), from ranks that start at 0."""
+    return (rank < k).astype(np.float64)
+
+
+def ndcg(rank: np.ndarray, k: int = 10) -> np.ndarray:
+    """NDCG@k of each query with one relevant item, float64 (B,): 1 / log2(rank + 2) inside the top k, else 0.
+
+    References
+    ----------
+    Järvelin & Kekäläinen, "Cumulated gain-based evaluation of IR techniques", ACM TOIS 20(4), 2002.
+    """
+    return np.where(rank < k, 1.0 / np.log2(rank + 2.0), 0.0)

@@ -1,0 +1,137 @@
+# A Hugging Face encoder and the understanding head on top. The tokenizer is tokenizers' own, the one that is deployed.
+"""The prompt encoder: text -> tokens and wishes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from dpr_train.config import PromptEncoderConfig
+from dpr_train.understanding import Understanding, UnderstandingHead
+
+__all__ = ["PromptEncoder", "build_prompt_encoder", "load_tokenizer", "tokenize"]
+
+
+class PromptEncoder(nn.Module):
+    """Encoder and head; everything that depends on the prompt alone.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        Hugging Face encoder; called with ``input_ids`` and ``attention_mask``.
+    config : PromptEncoderConfig
+        Width of the head, and how many layers training may change.
+    """
+
+    def __init__(self, encoder: nn.Module, config: PromptEncoderConfig) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.config = config
+        self.token_dim = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
+        self.head = UnderstandingHead(self.token_dim, config.head_dim, config.position_reach)
+
+    def tokens(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Contextual tokens: int64 (B, T) twice -> float32 (B, T, p)."""
+        return self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, tag_embeddings: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """``tokens`` float32 (B, T, p) and ``wish`` float32 (B, G, 2) of a batch of prompts."""
+        tokens = self.tokens(input_ids, attention_mask)
+        return tokens, self.head(tokens, attention_mask, tag_embeddings).wish
+
+    def understand(
+        self, input_ids: Tensor, attention_mask: Tensor, tag_embeddings: Tensor
+    ) -> Understanding:
+        """The head's whole answer, for training."""
+        return self.head(self.tokens(input_ids, attention_mask), attention_mask, tag_embeddings)
+
+    def embed_names(self, tokenizer: Tokenizer, names: Sequence[str]) -> Tensor:
+        """Embeddings of tags' names, float32 (G, p): the mean of the tokens of the name read as a prompt."""
+        ids, mask = tokenize(tokenizer, names)
+        tokens = self.tokens(torch.from_numpy(ids), torch.from_numpy(mask))
+        weight = torch.from_numpy(mask)[..., None].to(tokens.dtype)
+        return (tokens * weight).sum(1) / weight.sum(1)
+
+    def freeze_lower_layers(self) -> None:
+        """Let training change the head and the topmost ``tuned_layers`` layers of the encoder only."""
+        self.encoder.requires_grad_(False)
+        layers = self.encoder.encoder.layer  # type: ignore[union-attr]
+        count = self.config.tuned_layers
+        if count > len(layers):  # type: ignore[arg-type]
+            raise ValueError(f"tuned_layers is {count}; the encoder has {len(layers)} layers")  # type: ignore[arg-type]
+        for layer in list(layers)[len(layers) - count :]:  # type: ignore[arg-type]
+            layer.requires_grad_(True)
+
+
+def build_prompt_encoder(config: PromptEncoderConfig, folder: Path, *, pretrained: bool) -> PromptEncoder:
+    """Make a prompt encoder from a local Hugging Face folder.
+
+    Parameters
+    ----------
+    config : PromptEncoderConfig
+        Sizes.
+    folder : Path
+        Holds ``config.json``, and ``model.safetensors`` if ``pretrained``.
+    pretrained : bool
+        Load the encoder's weights, or leave them random for a checkpoint's own to be put in.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a needed file is missing; names it.
+    """
+    needed = ["config.json", "model.safetensors"] if pretrained else ["config.json"]
+    for name in needed:
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder}: expected a Hugging Face encoder with {name}, got none")
+    kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    if kind != "bert":
+        # The layers to tune are found by their place in BERT's module tree.
+        raise ValueError(f"{folder}: model_type expected 'bert' (MiniLM, BERT, BGE, E5, GTE small...), got {kind!r}")
+    options = {"local_files_only": True, "trust_remote_code": False}
+    settings = transformers.AutoConfig.from_pretrained(folder, **options)
+    if pretrained:
+        encoder = transformers.AutoModel.from_pretrained(
+            folder, use_safetensors=True, attn_implementation="sdpa", dtype=torch.float32, **options
+        )
+    else:
+        encoder = transformers.AutoModel.from_config(settings, attn_implementation="sdpa")
+    if getattr(encoder, "pooler", None) is not None:
+        encoder.pooler = None  # nothing reads it
+    if config.max_tokens > settings.max_position_embeddings:
+        raise ValueError(
+            f"prompt_encoder.max_tokens is {config.max_tokens}; the encoder takes {settings.max_position_embeddings}"
+        )
+    return PromptEncoder(encoder, config)
+
+
+def load_tokenizer(folder: Path, max_tokens: int) -> Tokenizer:
+    """Read ``tokenizer.json``, set to cut after ``max_tokens`` tokens (special ones included) and never to pad."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder}: expected a fast tokenizer in tokenizer.json, got none")
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.enable_truncation(max_tokens)
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """``input_ids`` and ``attention_mask`` int64 (B, T), padded on the right with 0 to the longest text."""
+    encodings = tokenizer.encode_batch(list(texts))
+    length = max(len(e.ids) for e in encodings)
+    ids = np.zeros((len(encodings), length), dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for row, encoding in enumerate(encodings):
+        ids[row, : len(encoding.ids)] = encoding.ids
+        mask[row, : len(encoding.ids)] = 1
+    return ids, mask

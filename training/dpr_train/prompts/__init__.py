@@ -1,0 +1,6 @@
+"""Prompts: their wording, and a grammar that composes them with labels."""
+
+from dpr_train.prompts.corpus import Corpus, TagWords, Template, load_corpus, split_families
+from dpr_train.prompts.grammar import LabelledPrompt, PromptGrammar
+
+__all__ = ["Corpus", "LabelledPrompt", "PromptGrammar", "TagWords", "Template", "load_corpus", "split_families"]

@@ -1,0 +1,60 @@
+# Histories as token arrays: right-aligned, left padded with 0, item rows shifted by one.
+"""Turn item-row sequences into the token arrays that backbones read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["pad_left", "training_windows"]
+
+IntArray = npt.NDArray[np.int64]
+
+
+def pad_left(histories: Sequence[IntArray], length: int) -> IntArray:
+    """Tokens of the newest ``length`` items of each history, int64 (B, length); token = row + 1, 0 pads."""
+    out = np.zeros((len(histories), length), dtype=np.int64)
+    for row, history in enumerate(histories):
+        newest = history[-length:]
+        if len(newest):
+            out[row, -len(newest) :] = newest + 1
+    return out
+
+
+def training_windows(
+    sequences: Sequence[IntArray], length: int, rng: np.random.Generator
+) -> tuple[IntArray, IntArray]:
+    """Cut every sequence into windows of next-item examples, from a random offset.
+
+    Each interaction is a target exactly once; the first one of a sequence is predicted from the start token.
+
+    Parameters
+    ----------
+    sequences : sequence of int64 arrays
+        Item rows in time order.
+    length : int
+        Window length L.
+    rng : numpy.random.Generator
+        Chooses the offsets.
+
+    Returns
+    -------
+    inputs, targets : int64 (W, L)
+        Tokens; target 0 means no example at that position.
+    """
+    inputs, targets = [], []
+    for sequence in sequences:
+        y = sequence + 1
+        x = np.concatenate([[0], y[:-1]])
+        end = len(y)
+        tail = int(rng.integers(0, min(length, end)))
+        ends = ([end] if tail else []) + list(range(end - tail, 0, -length))
+        for stop in ends:
+            start = max(0, stop - (tail if stop == end and tail else length))
+            window = np.zeros((2, length), dtype=np.int64)
+            window[:, length - (stop - start) :] = x[start:stop], y[start:stop]
+            inputs.append(window[0])
+            targets.append(window[1])
+    return np.stack(inputs), np.stack(targets)
