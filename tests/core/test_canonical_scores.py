@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from core import oracle
-from dpr_infer._core import Catalogue
+from dpr_infer._core import Catalogue, supported_simd_levels
 
 DIMS = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 96, 100, 128, 1000]
 
@@ -47,6 +47,20 @@ def test_underflow_and_the_sign_of_zero(dim: int) -> None:
         assert_same_bits(scores[query], oracle.canonical_dot(user[query], vectors))
 
 
+@pytest.mark.parametrize(
+    ("dim", "is_negative"), [(16, True), (17, False), (24, False), (31, False), (32, True)]
+)
+@pytest.mark.parametrize("level", supported_simd_levels())
+def test_padding_makes_an_underflown_sum_positive_zero(dim: int, is_negative: bool, level: str) -> None:
+    tiny = np.full((5, dim), 1e-30, np.float32)
+    for vectors, user in ((-tiny, tiny[:1]), (tiny, -tiny[:1])):
+        queries = oracle.plain_queries(user)
+        catalogue = Catalogue(vectors, simd_level=level)
+        for scores in (queries.reference(catalogue), queries.search(catalogue, 5)[1]):
+            np.testing.assert_array_equal(scores, 0)
+            np.testing.assert_array_equal(np.signbit(scores), is_negative)
+
+
 @pytest.mark.parametrize("user_dim", [0, 1, 16, 23])
 @pytest.mark.parametrize("n_toward", [0, 1, 3])
 @pytest.mark.parametrize("n_away", [0, 1, 3])
@@ -64,8 +78,15 @@ def test_steered_scores(user_dim: int, n_toward: int, n_away: int) -> None:
 @pytest.mark.parametrize("zeroed", ["gates", "strength"])
 def test_nothing_to_add_is_the_plain_ranking(phi: str, zeroed: str) -> None:
     rng = np.random.default_rng(4)
-    queries = oracle.random_queries(rng, 4, 20, oracle.random_rule(rng, 2, 2, phi))
-    queries.user[:, ::3] = -0.0  # 0 * z would turn this into +0
+    queries = oracle.random_queries(rng, 4, 32, oracle.random_rule(rng, 2, 2, phi))
+    vectors = rng.normal(size=(60, 32)).astype(np.float32)
+    # Lanes that underflow to -0 and stay so while -0 is added: a query with +0 there would score +0.
+    queries.user[0] = np.repeat(np.array([1e-30, -0.0], np.float32), 16)
+    vectors[7] = np.repeat(np.array([-1e-30, 1.0], np.float32), 16)
+    queries.gates[:], queries.strength[:] = 1, 1
     getattr(queries, zeroed)[:] = 0
-    catalogue = Catalogue(rng.normal(size=(60, 20)).astype(np.float32))
+    if zeroed == "gates":
+        queries.experts[1] = np.finfo(np.float32).max  # 0 * infinity would be NaN
+    catalogue = Catalogue(vectors)
+    assert np.signbit(oracle.plain_queries(queries.user).reference(catalogue)[0, 7])
     assert_same_bits(queries.reference(catalogue), oracle.plain_queries(queries.user).reference(catalogue))

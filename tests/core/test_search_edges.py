@@ -152,6 +152,19 @@ def test_a_penalty_that_overflows_ranks_last() -> None:
         queries.search(catalogue, 2)
 
 
+def test_a_penalty_that_is_nan_ranks_last() -> None:
+    queries = oracle.Queries(
+        user=np.ones((1, 2), np.float32),
+        experts=np.full((1, 1, 2), HUGE),
+        gates=np.ones((1, 1), np.float32),
+        strength=np.ones(1, np.float32),
+        rule=ScoreRule(roles=["away"], biases=[0.0], phi="relu"),
+    )
+    catalogue = Catalogue(np.array([[20.0, -10.0], [-1.0, 0.0]], np.float32))  # row 0: inf - inf
+    assert np.isnan(queries.reference(catalogue)).tolist() == [[True, False]]
+    assert queries.search(catalogue, 1)[0].tolist() == [[1]]
+
+
 def test_a_steered_query_that_overflows_is_refused() -> None:
     rule = ScoreRule(roles=["toward"], biases=[0.0], phi="relu")
     queries = oracle.Queries(

@@ -50,6 +50,18 @@ def test_never_decreases_between_neighbouring_floats(gain: float, t: float, sign
     assert (np.diff(values) >= 0).all()
 
 
+# Of all gains in [1, 2), those whose softplus(0) = ln(2) / gain is next to a midpoint of two float32. Near
+# x = 0 the function crosses it in steps below the resolution of float64, where an evaluation error would show.
+@pytest.mark.parametrize(
+    "gain", ["0x1.26f0eap+0", "0x1.17d0dep+0", "0x1.b0ea04p+0", "0x1.59b05p+0", "0x1.2649acp+0"]
+)
+def test_never_decreases_where_steps_are_below_the_evaluation_error(gain: str) -> None:
+    slope = float.fromhex(gain)
+    values = softplus(np.linspace(-2e-13, 2e-13, 400001) / slope, slope)
+    assert (np.diff(values) >= 0).all()
+    assert len(np.unique(values)) == 2
+
+
 @pytest.mark.parametrize("gain", GAINS)
 def test_never_decreases_over_the_whole_range(gain: float) -> None:
     keys = np.linspace(-int(LARGEST.view(np.int32)), int(LARGEST.view(np.int32)), 100001).astype(np.int64)

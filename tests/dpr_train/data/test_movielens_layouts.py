@@ -42,7 +42,8 @@ def official_100k() -> dict[str, bytes]:
 def wheel_100k() -> dict[str, bytes]:
     items = ["item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq"]
     for number, title in enumerate(TITLES, start=1):
-        name, year = ("unkonwn", "unkonwn") if title == "unknown" else (title[:-7], title[-5:-1])
+        misspelt = "unkonwn"  # as the wheel has it; codespell:ignore unkonwn
+        name, year = (misspelt, misspelt) if title == "unknown" else (title[:-7], title[-5:-1])
         items.append(f"{number}\t{name}\t{year}\t{' '.join(TAGS[number - 1]) or 'unknown'}")
     header = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
     ratings = header + "".join("\t".join(rating) + "\n" for rating in RATINGS)

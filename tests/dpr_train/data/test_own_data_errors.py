@@ -70,7 +70,7 @@ def test_bad_interactions(
         ("\n" + ITEMS, None, "line 1", "the file is empty or its first line is", "[]"),
         (ITEMS + '3,"Three,war\n4,Four,\n', None, "line 5", "bad CSV", "unexpected end of data"),
         (ITEMS + '3,"Three" x,war\n', None, "line 4", "bad CSV", "',' expected after '\"'"),
-        (ITEMS.encode() + b"3,Caf\xe9,\n", None, "line 4", "bad encoding", r"b'\xe9'"),
+        (ITEMS.encode() + b"3,\xe9t\xe9,\n", None, "line 4", "bad encoding", r"b'\xe9'"),
     ],
 )
 def test_bad_items(

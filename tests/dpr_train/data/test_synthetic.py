@@ -1,5 +1,6 @@
 # The synthetic data set: the same from run to run, whole, and with the structure it promises.
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,13 @@ def test_the_last_item_predicts_the_next() -> None:
     guessed = follows[last].argmax(axis=1)
     popular = follows.sum(axis=0).argmax()
     assert np.mean(guessed == parts.test) > 0.3 > 0.1 > np.mean(popular == parts.test)
+
+
+def test_a_ring_closes_within_its_tag() -> None:
+    data = make_synthetic(n_users=500, n_items=25, n_tags=3)
+    steps = [pair for rows in data.sequences for pair in pairwise(rows.tolist())]
+    after_last = np.bincount([later for earlier, later in steps if earlier == 24], minlength=25)
+    assert after_last.argmax() == 0
 
 
 def test_users_have_tastes() -> None:

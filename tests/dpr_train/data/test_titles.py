@@ -18,7 +18,7 @@ from dpr_train.data.titles import readable_title
         ("Enfer, L' (1994)", "", "L'Enfer (1994)"),
         ("School of Flesh, The (L' École) (1998)", "", "The School of Flesh (L'École) (1998)"),
         ("Misérables, Les (1995)", "", "Les Misérables (1995)"),
-        ("Vie est belle, La (Life is Rosey) (1987)", "", "La Vie est belle (Life is Rosey) (1987)"),
+        ("Bonheur, Le (Happiness) (1965)", "", "Le Bonheur (Happiness) (1965)"),
         ("Maybe, Maybe Not (Bewegte Mann, Der) (1994)", "", "Maybe, Maybe Not (Der Bewegte Mann) (1994)"),
         ("Associate, The (L'Associe)(1982)", "", "The Associate (L'Associe) (1982)"),
         ("Slingshot, The (Kådisbellan ) (1993)", "", "The Slingshot (Kådisbellan) (1993)"),

@@ -25,7 +25,8 @@ _WHEEL_INTER_HEADER = "user_id:token\titem_id:token\trating:float\ttimestamp:flo
 _WHEEL_ITEM_HEADER = "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq"
 _RATING_COLUMNS = ("user", "item", "rating", "timestamp")
 _NO_TAG = "unknown"  # the data set's word for "no genre given"
-_UNKNOWN_TITLES = {"unknown", "unkonwn"}  # one film of the data set has no title; the wheel misspells that
+# One film of the data set has no title; the wheel misspells that.
+_UNKNOWN_TITLES = {"unknown", "unkonwn"}  # codespell:ignore unkonwn
 _GENRES = (
     *(_NO_TAG, "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama"),
     *(

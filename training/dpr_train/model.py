@@ -1,0 +1,129 @@
+# The whole model: backbone, prompt encoder, Fusion+MoE, side vectors, and the score that puts them together.
+"""Promptable sequential recommendation, assembled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dpr_train.backbones import build_backbone
+from dpr_train.config import ModelConfig
+from dpr_train.fusion import FusionMoE
+from dpr_train.prompt_encoder import build_prompt_encoder
+
+__all__ = ["DPR"]
+
+
+class DPR(nn.Module):
+    """Backbone, prompt encoder, Fusion+MoE and side vectors of one catalogue.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        Sizes and settings.
+    tag_matrix : ndarray
+        bool (N, G), which item has which tag.
+    encoder_folder : Path
+        Hugging Face folder of the prompt encoder.
+    pretrained : bool
+        Load the encoder's weights from that folder.
+
+    Raises
+    ------
+    ValueError
+        If the tag matrix does not have the configuration's shape.
+    """
+
+    tag_embeddings: Tensor
+    tag_matrix: Tensor
+
+    def __init__(
+        self, config: ModelConfig, tag_matrix: npt.NDArray[np.bool_], encoder_folder: Path, *, pretrained: bool
+    ) -> None:
+        super().__init__()
+        expected = (config.n_items, len(config.tags))
+        if tag_matrix.shape != expected:
+            raise ValueError(f"tag_matrix has shape {tag_matrix.shape}; expected {expected}")
+        self.config = config
+        steering = config.steering
+        self.backbone = build_backbone(config.backbone, config.n_items)
+        self.prompt_encoder = build_prompt_encoder(config.prompt_encoder, encoder_folder, pretrained=pretrained)
+        self.fusion = FusionMoE(
+            user_dim=config.backbone.dim,
+            token_dim=self.prompt_encoder.token_dim,
+            side_dim=steering.side_dim,
+            dim=steering.fusion_dim,
+            heads=steering.fusion_heads,
+            roles=steering.experts,
+            threshold=steering.gate_threshold,
+        )
+        vectors = torch.randn(len(config.tags), steering.side_dim)
+        if len(config.tags) <= steering.side_dim:
+            # Orthogonal rows: what is said of one tag says nothing of another.
+            vectors = torch.linalg.qr(vectors.T).Q.T
+        self.tag_vectors = nn.Parameter(F.normalize(vectors, dim=-1).contiguous())
+        self.biases = nn.Parameter(torch.full((len(steering.experts),), -1.0))
+        self.register_buffer("tag_embeddings", torch.zeros(len(config.tags), self.prompt_encoder.token_dim))
+        self.register_buffer("tag_matrix", torch.from_numpy(tag_matrix.astype(np.float32)), persistent=False)
+
+    @torch.no_grad()
+    def embed_tags(self, tokenizer: Tokenizer) -> None:
+        """Compute and keep the embeddings of the tags' names; call it when the prompt encoder has changed."""
+        self.prompt_encoder.eval()
+        self.tag_embeddings.copy_(self.prompt_encoder.embed_names(tokenizer, self.config.tags))
+
+    def item_vectors(self) -> Tensor:
+        """v_i = [c_i ‖ w_i], float32 (N, D); w_i is the sum of the side vectors of the item's tags."""
+        return torch.cat([self.backbone.item_vectors(), self.tag_matrix @ self.tag_vectors], dim=1)
+
+    def expert_biases(self) -> Tensor:
+        """b_m of every expert, float32 (E,); 0 for the role ``toward``, which has no penalty to shift."""
+        away = torch.tensor([role == "away" for role in self.fusion.roles])
+        return torch.where(away, self.biases, torch.zeros(()))
+
+    def score(
+        self, user: Tensor, experts: Tensor, gates: Tensor, items: Tensor, *, strength: float = 1.0
+    ) -> Tensor:
+        """Scores of all items; the formula of docs/design.md in plain tensor operations.
+
+        Parameters
+        ----------
+        user : Tensor
+            float32 (B, dc).
+        experts : Tensor
+            float32 (B, E, D).
+        gates : Tensor
+            float32 (B, E).
+        items : Tensor
+            float32 (N, D), from :meth:`item_vectors`.
+        strength : float
+            How far the prompt may move the ranking, >= 0.
+
+        Returns
+        -------
+        Tensor
+            float32 (B, N).
+        """
+        query = F.pad(user, (0, items.shape[1] - user.shape[1]))
+        penalty = torch.zeros(())
+        for e, role in enumerate(self.fusion.roles):
+            gate = gates[:, e : e + 1]
+            if role == "toward":
+                query = query + strength * gate * experts[:, e]
+            else:
+                reached = experts[:, e] @ items.T + self.biases[e]
+                penalty = penalty + gate * self.phi(reached)
+        return query @ items.T - strength * penalty
+
+    def phi(self, x: Tensor) -> Tensor:
+        """The penalty's shape, >= 0: relu, or softplus with the configured gain."""
+        if self.config.steering.phi == "relu":
+            return F.relu(x)
+        gain = self.config.steering.phi_gain
+        return F.softplus(gain * x) / gain
