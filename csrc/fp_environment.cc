@@ -1,5 +1,4 @@
-// Saving and restoring the mode: MXCSR on x86-64 (fesetenv would reload the unused x87 state too), fenv
-// elsewhere.
+// Saving and restoring the mode: MXCSR alone on x86-64 (fesetenv would reload x87 too), fenv elsewhere.
 #include "fp_environment.h"
 
 #ifdef DPR_X86_64

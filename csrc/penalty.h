@@ -8,8 +8,7 @@
 
 namespace dpr {
 
-// s = dot - strength * sum over query.away of gate * phi(projection + bias), each operation rounded to
-// float32.
+// s = dot - strength * sum over query.away of gate * phi(projection + bias), each operation rounded.
 //
 // projections[m * stride] is the canonical dot product of the item with query.away[m]. Without away experts
 // the result is `dot` itself. The penalty is never negative, so the result never exceeds `dot`; it is NaN or

@@ -19,8 +19,7 @@ struct QueryBatch {
 // Place of the first infinity or NaN, or `count` when all are finite.
 std::size_t find_not_finite(const float* values, std::size_t count);
 
-// Throws std::invalid_argument, naming the query, for values that are not finite or, in gates and strength,
-// negative.
+// Throws std::invalid_argument, naming the query, for what is not finite or, in gates and strength, negative.
 void check_values(const QueryBatch& batch);
 
 }  // namespace dpr

@@ -1,5 +1,5 @@
 // The search loop. <q, v> bounds a score from above (a penalty is never negative, and rounding is monotone),
-// so a row whose <q, v> the heap would not admit is dropped before its filters and its penalty are looked at.
+// so a row whose <q, v> the heap would not admit is dropped before its exclusion and penalty are looked at.
 #include "scorer.h"
 
 #include <algorithm>

@@ -1,5 +1,4 @@
-// Exact top-k search: gate, then tile by tile dot, filter, penalise, keep the best. No threads, no shared
-// state.
+// Exact top-k search: gate, then tile by tile dot, filter, penalise, keep the best. Single-threaded.
 #pragma once
 
 #include <cstddef>

@@ -9,8 +9,8 @@ inline constexpr float kMinGain = 1e-30f;
 // ln(1 + exp(gain * x)) / gain for finite x and gain >= kMinGain.
 //
 // Evaluated in float64 with a relative error below 4e-15 and rounded to float32 once, so the result lies
-// within 2^-24 * (1 + 1e-7) of the true value, relatively, or half the smallest subnormal. It is finite, >=
-// 0, and never decreases when x grows. Needs the FpEnvironment.
+// within 2^-24 * (1 + 1e-7) of the true value, relatively, or half the smallest subnormal. It is finite,
+// never negative, and never decreases when x grows. Needs the FpEnvironment.
 float softplus(float x, float gain);
 
 }  // namespace dpr

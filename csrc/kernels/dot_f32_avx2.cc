@@ -73,8 +73,7 @@ inline __m128 dot_group(const float* query, const float* const* rows, size_t dim
   return reduce(sums);
 }
 
-// index is null for consecutive rows. A last group of fewer rows repeats its last one and stores what is
-// asked for.
+// index is null for consecutive rows. A last, shorter group repeats its last row and masks the store.
 template <bool kGather>
 inline void dot_all(const float* query, const float* base, const uint32_t* index, size_t n_rows, size_t dim,
                     float* out) {

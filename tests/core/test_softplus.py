@@ -44,14 +44,12 @@ def test_within_the_stated_error_of_float64(gain: float) -> None:
 @pytest.mark.parametrize("t", [0.0, 2**-30, 2**-20, 2**-6, 0.5, 1.0, 40.0, 100.0, 700.0])
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_never_decreases_between_neighbouring_floats(gain: float, t: float, sign: int) -> None:
-    if t / gain > LARGEST:
-        pytest.skip("no float32 there")
     values = softplus(neighbours(sign * t / gain), gain)
     assert (np.diff(values) >= 0).all()
 
 
-# Of all gains in [1, 2), those whose softplus(0) = ln(2) / gain is next to a midpoint of two float32. Near
-# x = 0 the function crosses it in steps below the resolution of float64, where an evaluation error would show.
+# Of all gains in [1, 2), some whose softplus(0) = ln(2) / gain is next to a midpoint of two float32. Near 0
+# the function crosses it in steps below the resolution of float64, where an evaluation error would show.
 @pytest.mark.parametrize(
     "gain", ["0x1.26f0eap+0", "0x1.17d0dep+0", "0x1.b0ea04p+0", "0x1.59b05p+0", "0x1.2649acp+0"]
 )

@@ -31,8 +31,6 @@ class DPR(nn.Module):
         bool (N, G), which item has which tag.
     encoder_folder : Path
         Hugging Face folder of the prompt encoder.
-    pretrained : bool
-        Load the encoder's weights from that folder.
 
     Raises
     ------
@@ -44,7 +42,7 @@ class DPR(nn.Module):
     tag_matrix: Tensor
 
     def __init__(
-        self, config: ModelConfig, tag_matrix: npt.NDArray[np.bool_], encoder_folder: Path, *, pretrained: bool
+        self, config: ModelConfig, tag_matrix: npt.NDArray[np.bool_], encoder_folder: Path
     ) -> None:
         super().__init__()
         expected = (config.n_items, len(config.tags))
@@ -53,7 +51,7 @@ class DPR(nn.Module):
         self.config = config
         steering = config.steering
         self.backbone = build_backbone(config.backbone, config.n_items)
-        self.prompt_encoder = build_prompt_encoder(config.prompt_encoder, encoder_folder, pretrained=pretrained)
+        self.prompt_encoder = build_prompt_encoder(config.prompt_encoder, encoder_folder)
         self.fusion = FusionMoE(
             user_dim=config.backbone.dim,
             token_dim=self.prompt_encoder.token_dim,

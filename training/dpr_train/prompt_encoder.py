@@ -72,7 +72,7 @@ class PromptEncoder(nn.Module):
             layer.requires_grad_(True)
 
 
-def build_prompt_encoder(config: PromptEncoderConfig, folder: Path, *, pretrained: bool) -> PromptEncoder:
+def build_prompt_encoder(config: PromptEncoderConfig, folder: Path) -> PromptEncoder:
     """Make a prompt encoder from a local Hugging Face folder.
 
     Parameters
@@ -80,37 +80,36 @@ def build_prompt_encoder(config: PromptEncoderConfig, folder: Path, *, pretraine
     config : PromptEncoderConfig
         Sizes.
     folder : Path
-        Holds ``config.json``, and ``model.safetensors`` if ``pretrained``.
-    pretrained : bool
-        Load the encoder's weights, or leave them random for a checkpoint's own to be put in.
+        Holds ``config.json`` and ``model.safetensors``.
 
     Raises
     ------
     FileNotFoundError
         If a needed file is missing; names it.
+    ValueError
+        If the encoder is not of BERT's kind, or too short for ``max_tokens``.
     """
-    needed = ["config.json", "model.safetensors"] if pretrained else ["config.json"]
-    for name in needed:
+    for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder}: expected a Hugging Face encoder with {name}, got none")
     kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     if kind != "bert":
         # The layers to tune are found by their place in BERT's module tree.
         raise ValueError(f"{folder}: model_type expected 'bert' (MiniLM, BERT, BGE, E5, GTE small...), got {kind!r}")
-    options = {"local_files_only": True, "trust_remote_code": False}
-    settings = transformers.AutoConfig.from_pretrained(folder, **options)
-    if pretrained:
-        encoder = transformers.AutoModel.from_pretrained(
-            folder, use_safetensors=True, attn_implementation="sdpa", dtype=torch.float32, **options
-        )
-    else:
-        encoder = transformers.AutoModel.from_config(settings, attn_implementation="sdpa")
-    if getattr(encoder, "pooler", None) is not None:
-        encoder.pooler = None  # nothing reads it
-    if config.max_tokens > settings.max_position_embeddings:
-        raise ValueError(
-            f"prompt_encoder.max_tokens is {config.max_tokens}; the encoder takes {settings.max_position_embeddings}"
-        )
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    encoder = transformers.BertModel.from_pretrained(
+        folder,
+        add_pooling_layer=False,  # nothing reads it
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        attn_implementation="sdpa",
+        dtype=torch.float32,
+    )
+    longest = encoder.config.max_position_embeddings
+    if config.max_tokens > longest:
+        raise ValueError(f"prompt_encoder.max_tokens is {config.max_tokens}; the encoder takes {longest}")
     return PromptEncoder(encoder, config)
 
 

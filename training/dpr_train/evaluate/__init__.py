@@ -1,0 +1,22 @@
+"""Evaluation of promptable recommendation: tasks, wordings, metrics, tables."""
+
+from dpr_train.evaluate.evaluation import ResultRow, evaluate
+from dpr_train.evaluate.metrics import hit_rate, ndcg, target_rank, top_rows
+from dpr_train.evaluate.queries import TASKS, TaskQueries, Wording, make_tasks, make_wordings
+from dpr_train.evaluate.report import results_markdown, results_table
+
+__all__ = [
+    "TASKS",
+    "ResultRow",
+    "TaskQueries",
+    "Wording",
+    "evaluate",
+    "hit_rate",
+    "make_tasks",
+    "make_wordings",
+    "ndcg",
+    "results_markdown",
+    "results_table",
+    "target_rank",
+    "top_rows",
+]

@@ -3,11 +3,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["hit_rate", "ndcg", "target_rank", "top_rows"]
+__all__ = ["hit_rate", "mask_items", "ndcg", "target_rank", "top_rows"]
+
+
+def mask_items(scores: Tensor, histories: Sequence[npt.NDArray[np.int64]]) -> None:
+    """Give every query's own items the score -inf, in place.
+
+    Parameters
+    ----------
+    scores : Tensor
+        float32 (B, N).
+    histories : sequence of int64 arrays
+        Item rows, one array a query.
+    """
+    for row, history in enumerate(histories):
+        scores[row, torch.tensor(history)] = float("-inf")
 
 
 def target_rank(scores: Tensor, target: Tensor) -> Tensor:

