@@ -50,7 +50,9 @@ def catalogue_tensors(model: DPR) -> dict[str, npt.NDArray[np.generic]]:
     for name, values in tensors.items():
         if values.dtype == np.float32 and not np.isfinite(values).all():
             row, column = np.argwhere(~np.isfinite(values))[0]
-            raise ExportError(f"{name}: expected finite values, got {values[row, column]} in row {row}, column {column}")
+            raise ExportError(
+                f"{name}: expected finite values, got {values[row, column]} in row {row}, column {column}"
+            )
     return {name: np.ascontiguousarray(values) for name, values in tensors.items()}
 
 

@@ -37,14 +37,18 @@ def export(
     """Compile a checkpoint into a bundle, compare it with PyTorch, and write it whole or not at all."""
     torch.set_num_threads(threads)
     begun = time.monotonic()
-    rows = export_bundle(checkpoint, out, precision=prompt_encoder, force=force, say=lambda text: console.print(f"{text}..."))
+    rows = export_bundle(
+        checkpoint, out, precision=prompt_encoder, force=force, say=lambda text: console.print(f"{text}...")
+    )
     console.print(_parity_table(rows))
     size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
     console.print(f"Bundle: {out}  ({size:.1f} MB, {time.monotonic() - begun:.0f} s)", highlight=False)
 
 
 def _parity_table(rows: list[ParityRow]) -> Table:
-    table = Table(title="Parity with PyTorch", caption="largest error relative to the largest value; wish: absolute")
+    table = Table(
+        title="Parity with PyTorch", caption="largest error relative to the largest value; wish: absolute"
+    )
     for column in ("graph", "output", "batch", "length", "error", "bound"):
         table.add_column(column, justify="left" if column in ("graph", "output") else "right")
     for row in rows:

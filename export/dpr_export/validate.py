@@ -186,9 +186,7 @@ class _Validation:
         )
         catalogue = Catalogue(self.tensors["vectors"], self.tensors["tag_bits"])
         strength = np.ones(len(texts), dtype=np.float32)
-        rows, got = catalogue.search(
-            feeds["user"], ort_experts, ort_gates, rule=rule, strength=strength, k=k
-        )
+        rows, got = catalogue.search(feeds["user"], ort_experts, ort_gates, rule=rule, strength=strength, k=k)
         # Both the scores that the kernel reports, and PyTorch's own scores of the rows it chose.
         chosen = np.take_along_axis(scores.numpy(), rows, axis=1)
         error = max(_relative_error(got, expected), _relative_error(chosen, expected))
@@ -207,7 +205,9 @@ class _Validation:
         session = self.sessions[name]
         outputs = [output.name for output in session.get_outputs()]
         rows = []
-        for output, got, want, bound in zip(outputs, session.run(outputs, feeds), expected, bounds, strict=True):
+        for output, got, want, bound in zip(
+            outputs, session.run(outputs, feeds), expected, bounds, strict=True
+        ):
             reference = want.numpy()
             if output == "tokens" and padding is not None:  # nothing reads what stands on padding
                 got, reference = got[~padding], reference[~padding]

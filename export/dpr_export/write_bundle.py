@@ -87,7 +87,9 @@ def _check_destination(out: Path, *, force: bool) -> None:
     if not out.exists():
         return
     if not (out / "manifest.json").is_file():
-        raise ExportError(f"{out}: expected a new folder, or a bundle to replace; got something else, left untouched")
+        raise ExportError(
+            f"{out}: expected a new folder, or a bundle to replace; got something else, left untouched"
+        )
     if not force:
         raise ExportError(f"{out}: expected a new folder, got an existing bundle; --force replaces it")
 
@@ -133,7 +135,10 @@ def _manifest(
     config, steering = model.config, model.config.steering
     roles = model.fusion.roles
     biases = model.expert_biases().tolist()
-    names = [role if roles.count(role) == 1 else f"{role}-{roles[:e].count(role) + 1}" for e, role in enumerate(roles)]
+    names = [
+        role if roles.count(role) == 1 else f"{role}-{roles[:e].count(role) + 1}"
+        for e, role in enumerate(roles)
+    ]
     return {
         "format": "dpr-bundle",
         "format_version": 1,

@@ -88,7 +88,9 @@ def save_checkpoint(
         shutil.rmtree(partial)
     (partial / _ENCODER).mkdir(parents=True)
     tensors = {k: v.detach().contiguous() for k, v in model.state_dict().items()}
-    encoder = {k.removeprefix(_ENCODER_PREFIX): v for k, v in tensors.items() if k.startswith(_ENCODER_PREFIX)}
+    encoder = {
+        k.removeprefix(_ENCODER_PREFIX): v for k, v in tensors.items() if k.startswith(_ENCODER_PREFIX)
+    }
     # Kept as a Hugging Face folder of its own: the next training can start from it.
     save_file(encoder, partial / _ENCODER / "model.safetensors", {"format": "pt"})
     for name in ("config.json", "tokenizer.json"):
@@ -136,7 +138,9 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     missing, unexpected = model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
     missing = [key for key in missing if not key.startswith(_ENCODER_PREFIX)]
     if missing or unexpected:
-        raise CheckpointError(f"{folder / 'model.safetensors'}: missing tensors {missing}, unexpected {unexpected}")
+        raise CheckpointError(
+            f"{folder / 'model.safetensors'}: missing tensors {missing}, unexpected {unexpected}"
+        )
     return Checkpoint(
         model=model.eval(),
         tokenizer=load_tokenizer(encoder_folder, config.prompt_encoder.max_tokens),
@@ -149,7 +153,9 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
 def _read_config(folder: Path) -> ModelConfig:
     path = folder / "config.json"
     if not path.is_file():
-        raise CheckpointError(f"{folder}: expected a checkpoint with config.json, got none (is its training finished?)")
+        raise CheckpointError(
+            f"{folder}: expected a checkpoint with config.json, got none (is its training finished?)"
+        )
     stored = json.loads(path.read_text(encoding="utf-8"))
     header = {key: stored.pop(key, None) for key in _FORMAT}
     if header != _FORMAT:

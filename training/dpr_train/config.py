@@ -41,7 +41,9 @@ class BackboneConfig(_Frozen):
     @model_validator(mode="after")
     def _heads_divide_dim(self) -> BackboneConfig:
         if self.kind == "sasrec" and self.dim % self.heads:
-            raise ValueError(f"backbone.dim is {self.dim}; expected a multiple of backbone.heads = {self.heads}")
+            raise ValueError(
+                f"backbone.dim is {self.dim}; expected a multiple of backbone.heads = {self.heads}"
+            )
         return self
 
 
@@ -79,13 +81,17 @@ class ModelConfig(_Frozen):
 
 
 class BackboneStage(_Frozen):
-    """Stage 1: ordinary next-item training with full-softmax cross-entropy."""
+    """Stage 1: ordinary next-item training with full-softmax cross-entropy.
+
+    ``bf16`` multiplies in bfloat16 where the CPU does so in hardware; worth it for long histories.
+    """
 
     epochs: int = Field(20, ge=1)
     batch_size: int = Field(32, ge=1)
     lr: float = Field(2e-3, gt=0)
     weight_decay: float = Field(0.1, ge=0)
     evaluate_every: int = Field(2, ge=1)
+    bf16: bool = False
 
 
 class UnderstandingStage(_Frozen):

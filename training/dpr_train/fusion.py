@@ -35,8 +35,8 @@ class FusionMoE(nn.Module):
 
     References
     ----------
-    "Give Users the Wheel: Towards Promptable Recommendation Paradigm", arXiv 2602.18929: Fusion by attention between user
-    state and prompt, experts apart for positive and negative steering.
+    "Give Users the Wheel: Towards Promptable Recommendation Paradigm", arXiv 2602.18929: Fusion by attention
+    between user state and prompt, experts apart for positive and negative steering.
     """
 
     def __init__(
@@ -85,7 +85,9 @@ class FusionMoE(nn.Module):
         gates : Tensor
             float32 (B, E), >= 0; exactly 0 for every expert of a role without a wish.
         """
-        state = self.norm(torch.cat([user, self._fuse(user, tokens, attention_mask)], dim=-1))  # (B, dc + dim)
+        state = self.norm(
+            torch.cat([user, self._fuse(user, tokens, attention_mask)], dim=-1)
+        )  # (B, dc + dim)
         wanted = F.relu(wish - self.threshold) / (1 - self.threshold)  # (B, G, 2)
         strongest = wanted.amax(dim=1)  # (B, 2)
         # The gate carries how much is wished, the vector where to: shares of the strongest wish, whatever its size.

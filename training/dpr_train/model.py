@@ -41,9 +41,7 @@ class DPR(nn.Module):
     tag_embeddings: Tensor
     tag_matrix: Tensor
 
-    def __init__(
-        self, config: ModelConfig, tag_matrix: npt.NDArray[np.bool_], encoder_folder: Path
-    ) -> None:
+    def __init__(self, config: ModelConfig, tag_matrix: npt.NDArray[np.bool_], encoder_folder: Path) -> None:
         super().__init__()
         expected = (config.n_items, len(config.tags))
         if tag_matrix.shape != expected:

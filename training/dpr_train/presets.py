@@ -10,7 +10,9 @@ __all__ = ["preset"]
 _PRESETS = {
     "ml-1m": TrainConfig(
         backbone=BackboneConfig(max_history=200, dropout=0.2),
-        stage1=BackboneStage(epochs=16, batch_size=32, lr=1.5e-3, weight_decay=0.01, evaluate_every=2),
+        stage1=BackboneStage(
+            epochs=16, batch_size=32, lr=1.5e-3, weight_decay=0.01, evaluate_every=2, bf16=True
+        ),
         stage2=UnderstandingStage(steps=1500),
         stage3=SteeringStage(epochs=1),
     ),

@@ -48,9 +48,7 @@ class PromptEncoder(nn.Module):
         tokens = self.tokens(input_ids, attention_mask)
         return tokens, self.head(tokens, attention_mask, tag_embeddings).wish
 
-    def understand(
-        self, input_ids: Tensor, attention_mask: Tensor, tag_embeddings: Tensor
-    ) -> Understanding:
+    def understand(self, input_ids: Tensor, attention_mask: Tensor, tag_embeddings: Tensor) -> Understanding:
         """The head's whole answer, for training."""
         return self.head(self.tokens(input_ids, attention_mask), attention_mask, tag_embeddings)
 
@@ -95,7 +93,9 @@ def build_prompt_encoder(config: PromptEncoderConfig, folder: Path) -> PromptEnc
     kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     if kind != "bert":
         # The layers to tune are found by their place in BERT's module tree.
-        raise ValueError(f"{folder}: model_type expected 'bert' (MiniLM, BERT, BGE, E5, GTE small...), got {kind!r}")
+        raise ValueError(
+            f"{folder}: model_type expected 'bert' (MiniLM, BERT, BGE, E5, GTE small...), got {kind!r}"
+        )
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     encoder = transformers.BertModel.from_pretrained(

@@ -19,6 +19,7 @@ from dpr_train.data import Dataset, leave_one_out
 from dpr_train.evaluate import ResultRow, evaluate
 from dpr_train.examples import choose_examples
 from dpr_train.model import DPR
+from dpr_train.progress import Progress, silent
 from dpr_train.prompt_encoder import load_tokenizer
 from dpr_train.prompts import PromptGrammar, load_corpus, split_families
 from dpr_train.stages.backbone import next_item_metrics, train_backbone
@@ -27,7 +28,6 @@ from dpr_train.stages.understanding import train_understanding
 
 __all__ = ["RunError", "train"]
 
-Progress = Callable[[str, int, int, str], None]
 
 # One family of idioms in ten stays out of training, so that understanding is measured on wording it never saw
 # without touching the held-out corpus.
@@ -45,7 +45,7 @@ def train(
     *,
     encoder_folder: Path,
     restart: bool = False,
-    progress: Progress = lambda *_: None,
+    progress: Progress = silent,
     report: Callable[[str, dict[str, float]], None] = lambda *_: None,
 ) -> list[ResultRow]:
     """Run the three stages, evaluate on the test split, and write the checkpoint.
@@ -80,7 +80,9 @@ def train(
         If the data have no tags, or ``out`` holds a finished run or one with other settings.
     """
     if not dataset.tag_names:
-        raise RunError(f"data set {dataset.name!r}: expected items with tags, got none; there is nothing to prompt for")
+        raise RunError(
+            f"data set {dataset.name!r}: expected items with tags, got none; there is nothing to prompt for"
+        )
     identity = {"config": config.model_dump(mode="json"), "data": dataset.source_sha256, "name": dataset.name}
     _claim(out, identity, restart=restart)
     torch.set_num_threads(config.threads)
@@ -159,13 +161,17 @@ def _claim(out: Path, identity: dict[str, Any], *, restart: bool) -> None:
         for name in ("config.json", "run.json"):
             (out / name).unlink(missing_ok=True)
     if (out / "config.json").exists():
-        raise RunError(f"{out} holds a finished checkpoint; expected a new folder, or --restart to train again")
+        raise RunError(
+            f"{out} holds a finished checkpoint; expected a new folder, or --restart to train again"
+        )
     record = out / "run.json"
     if record.exists():
         begun = json.loads(record.read_text(encoding="utf-8"))
         if begun != identity:
             different = ", ".join(_differences(begun, identity))
-            raise RunError(f"{out} holds an unfinished run that differs in {different}; use --restart to begin again")
+            raise RunError(
+                f"{out} holds an unfinished run that differs in {different}; use --restart to begin again"
+            )
     elif out.exists() and any(out.iterdir()) and not restart:
         raise RunError(f"{out} is not empty; expected a new folder, or one that a training run left")
     out.mkdir(parents=True, exist_ok=True)

@@ -44,7 +44,7 @@ def wanted_tag(target_tags: BoolArray, counts: IntArray, frequency: IntArray) ->
 
 
 def refused_tag(target_tags: BoolArray, counts: IntArray) -> int | None:
-    """The habit that the target breaks: a tag that it lacks, c(g) >= 3, the largest c (the first of equals); else None."""
+    """The habit that the target breaks: a tag it lacks, c(g) >= 3, the largest c (the first of equals); else None."""
     candidates = np.flatnonzero(~target_tags & (counts >= 3))
     if not len(candidates):
         return None

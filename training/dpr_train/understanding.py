@@ -97,7 +97,9 @@ class UnderstandingHead(nn.Module):
         at = torch.arange(tokens.shape[1], device=tokens.device)
         offset = (at[None, :] - at[:, None]).clamp(-self.reach, self.reach) + self.reach  # (T, T)
         # An anchor is spread over tokens, so its bias is the expectation over where it stands.
-        bias = torch.matmul(where[:, None], self.distance[:, offset])  # (B, 1, G, T) x (H, T, T) -> (B, H, G, T)
+        bias = torch.matmul(
+            where[:, None], self.distance[:, offset]
+        )  # (B, 1, G, T) x (H, T, T) -> (B, H, G, T)
         logits = torch.matmul(query, key.transpose(-1, -2)) * (self.dim // self._HEADS) ** -0.5 + bias
         attention = torch.softmax(logits.masked_fill(padding[:, None], self._PADDING), dim=-1)
         return torch.matmul(attention, value).transpose(1, 2).flatten(2)

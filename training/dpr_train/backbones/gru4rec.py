@@ -1,5 +1,8 @@
 # GRU4Rec. The recurrence runs over a right-padded copy, so that padding never touches the hidden state.
-"""Recurrent sequential recommendation (Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks", ICLR 2016)."""
+"""Recurrent sequential recommendation.
+
+Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks", ICLR 2016.
+"""
 
 from __future__ import annotations
 

@@ -23,11 +23,15 @@ class _Block(nn.Module):
         self.out = nn.Linear(dim, dim)
         self.feed_norm = nn.LayerNorm(dim)
         self.feed = nn.Sequential(
-            nn.Linear(dim, 4 * dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(4 * dim, dim), nn.Dropout(dropout)
+            nn.Linear(dim, 4 * dim),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(4 * dim, dim),
+            nn.Dropout(dropout),
         )
 
     def forward(self, x: Tensor, mask: Tensor, *, last_only: bool = False) -> Tensor:
-        """(B, L, d), mask bool (B, 1, L, L) true where attention is allowed -> (B, L, d), or (B, 1, d) of the last position."""
+        """(B, L, d) -> (B, L, d), or (B, 1, d) of the last position; mask bool (B, 1, L, L), true where allowed."""
         normed = self.attention_norm(x)
         if last_only:  # nothing reads the other positions of the last block: half of the work saved
             x, mask = x[:, -1:], mask[:, :, -1:]
@@ -43,8 +47,7 @@ class _Block(nn.Module):
             dropout_p=self.dropout if self.training else 0.0,
         )
         x = x + F.dropout(self.out(attended.transpose(1, 2).flatten(2)), self.dropout, self.training)
-        x = x + self.feed(self.feed_norm(x))
-        return x
+        return x + self.feed(self.feed_norm(x))
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, H, L, d / H)

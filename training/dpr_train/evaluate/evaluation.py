@@ -15,13 +15,13 @@ from torch import Tensor
 from dpr_train.evaluate.metrics import hit_rate, mask_items, ndcg, target_rank, top_rows
 from dpr_train.evaluate.queries import TaskQueries, Wording, make_tasks, make_wordings
 from dpr_train.model import DPR
+from dpr_train.progress import Progress, silent
 from dpr_train.sequences import pad_left
 from dpr_train.stages.prompt_pool import encode_prompts, stack_prompts
 
 __all__ = ["ResultRow", "evaluate"]
 
 IntArray = npt.NDArray[np.int64]
-Progress = Callable[[str, int, int, str], None]
 Scorer = Callable[[slice], Tensor]  # scores float32 (b, N) of a slice of a task's queries
 
 _K = 10
@@ -76,7 +76,7 @@ def evaluate(
     *,
     seed: int,
     wordings: Sequence[Wording] | None = None,
-    progress: Progress = lambda *_: None,
+    progress: Progress = silent,
 ) -> list[ResultRow]:
     """Measure backbone, exact filter and steering on every task and wording.
 

@@ -11,7 +11,17 @@ from dpr_train.evaluate.evaluation import ResultRow
 
 __all__ = ["results_markdown", "results_table"]
 
-_COLUMNS = ("task", "system", "wording", "queries", "NDCG@10", "HR@10", "violation@10", "precision@10", "NDCG@10 unmasked")
+_COLUMNS = (
+    "task",
+    "system",
+    "wording",
+    "queries",
+    "NDCG@10",
+    "HR@10",
+    "violation@10",
+    "precision@10",
+    "NDCG@10 unmasked",
+)
 
 
 def _cells(row: ResultRow) -> tuple[str, ...]:
@@ -33,7 +43,9 @@ def _cells(row: ResultRow) -> tuple[str, ...]:
 
 def results_table(rows: Sequence[ResultRow], title: str) -> Table:
     """Make a rich table with one section a task; ± is one standard error over queries."""
-    table = Table(title=title, caption="full ranking; items of the history masked unless said; ± one standard error")
+    table = Table(
+        title=title, caption="full ranking; items of the history masked unless said; ± one standard error"
+    )
     for column in _COLUMNS:
         table.add_column(column, justify="left" if column in _COLUMNS[:3] else "right", no_wrap=True)
     for row, following in zip(rows, [*rows[1:], None], strict=True):

@@ -3,4 +3,12 @@
 from dpr_train.prompts.corpus import Corpus, TagWords, Template, load_corpus, split_families
 from dpr_train.prompts.grammar import LabelledPrompt, PromptGrammar
 
-__all__ = ["Corpus", "LabelledPrompt", "PromptGrammar", "TagWords", "Template", "load_corpus", "split_families"]
+__all__ = [
+    "Corpus",
+    "LabelledPrompt",
+    "PromptGrammar",
+    "TagWords",
+    "Template",
+    "load_corpus",
+    "split_families",
+]

@@ -87,7 +87,9 @@ def load_corpus(name: str = "corpus") -> Corpus:
         else:
             templates[kind] = ()
     listed = yaml.safe_load((folder / "genre_words.yaml").read_text(encoding="utf-8"))
-    words = {tag.casefold(): TagWords(**{k: tuple(v) for k, v in entry.items()}) for tag, entry in listed.items()}
+    words = {
+        tag.casefold(): TagWords(**{k: tuple(v) for k, v in entry.items()}) for tag, entry in listed.items()
+    }
     return Corpus(templates, words)
 
 
@@ -101,7 +103,9 @@ def _read_templates(file: Traversable, slots: set[str]) -> tuple[Template, ...]:
             template = Template(text, family or text)
             if set(template.slots) != slots:
                 expected = sorted(slots) or "none"
-                raise ValueError(f"{file.name} line {number}: slots expected {expected}, got {list(template.slots)}")
+                raise ValueError(
+                    f"{file.name} line {number}: slots expected {expected}, got {list(template.slots)}"
+                )
             templates.append(template)
     return tuple(templates)
 

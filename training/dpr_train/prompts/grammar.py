@@ -70,7 +70,9 @@ class PromptGrammar:
         template = _pick(rng, self.templates["refuse" if refuse else "ask"])
         return self._fill(rng, template, {"tag": (tag, refuse)})
 
-    def compound(self, rng: np.random.Generator, asked: Sequence[int], refused: Sequence[int]) -> LabelledPrompt:
+    def compound(
+        self, rng: np.random.Generator, asked: Sequence[int], refused: Sequence[int]
+    ) -> LabelledPrompt:
         """Several wishes in one prompt: a template made for their number where there is one, else joined clauses."""
         kind = {(1, 1): "compound", (2, 0): "two_asks", (0, 2): "two_refusals", (1, 2): "three"}.get(
             (len(asked), len(refused))
@@ -81,7 +83,7 @@ class PromptGrammar:
             return self._fill(rng, _pick(rng, self.templates[kind]), slots)
         clauses = [self.single(rng, tag, refuse=False) for tag in asked]
         clauses += [self.single(rng, tag, refuse=True) for tag in refused]
-        rng.shuffle(clauses)  # type: ignore[arg-type]  # a list is shuffled in place
+        rng.shuffle(clauses)
         return _join(rng, clauses)
 
     def neutral(self, rng: np.random.Generator) -> LabelledPrompt:
@@ -89,7 +91,7 @@ class PromptGrammar:
         return LabelledPrompt(_pick(rng, self.templates["neutral"]).text)
 
     def draw(self, rng: np.random.Generator) -> LabelledPrompt:
-        """One training prompt: about a third single wishes, half compounds, the rest neutral; sometimes in other clothes."""
+        """One training prompt: a third single wishes, half compounds, the rest neutral; some in other clothes."""
         kind = rng.random()
         if kind < 0.37:
             prompt = self.single(rng, self._tag(rng), refuse=rng.random() < 0.55, meaning=0.2)
@@ -151,7 +153,7 @@ def _join(
 
 
 def _dress(rng: np.random.Generator, prompt: LabelledPrompt) -> LabelledPrompt:
-    """Change what a keyboard changes, never the length before a span: case, final punctuation, a slip of two letters."""
+    """Change what a keyboard changes, but no place of a span: case, final punctuation, two letters swapped."""
     text = prompt.text
     case = rng.random()
     if case < 0.3:

@@ -3,22 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from dpr_train.backbones import Backbone
 from dpr_train.config import BackboneStage
 from dpr_train.evaluate.metrics import hit_rate, mask_items, ndcg, target_rank
+from dpr_train.progress import Progress
 from dpr_train.sequences import IntArray, pad_left, training_windows
-from dpr_train.stages.resumable import Metrics, ResumableStage, cosine_lr
+from dpr_train.stages.resumable import Metrics, ResumableStage, cosine_lr, has_fast_bf16
 
 __all__ = ["next_item_metrics", "train_backbone"]
-
-Progress = Callable[[str, int, int, str], None]
 
 
 def train_backbone(
@@ -59,6 +59,7 @@ def train_backbone(
     for group in optimizer.param_groups:
         group["base_lr"] = config.lr
     stage = ResumableStage(folder, "backbone", backbone, optimizer, seed)
+    bf16 = config.bf16 and has_fast_bf16()
 
     def run_epoch(epoch: int, rng: np.random.Generator) -> Metrics:
         inputs, targets = training_windows(train, backbone.max_history, rng)
@@ -70,7 +71,13 @@ def train_backbone(
             rows = order[start : start + config.batch_size]
             done = epoch * len(starts) + step
             cosine_lr(optimizer, done, config.epochs * len(starts), warmup=len(starts))
-            total += _step(backbone, optimizer, torch.from_numpy(inputs[rows]), torch.from_numpy(targets[rows]))
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                loss = _loss(backbone, torch.from_numpy(inputs[rows]), torch.from_numpy(targets[rows]))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(backbone.parameters(), 5.0)
+            optimizer.step()
+            total += loss.item()
             progress("backbone", done + 1, config.epochs * len(starts), f"loss {total / (step + 1):.3f}")
         metrics = {"loss": total / len(starts)}
         if (epoch + 1) % config.evaluate_every == 0 or epoch + 1 == config.epochs:
@@ -80,17 +87,10 @@ def train_backbone(
     return stage.run(config.epochs, run_epoch, better=lambda m: m.get("valid_ndcg@10", float("-inf")))
 
 
-def _step(
-    backbone: Backbone, optimizer: torch.optim.Optimizer, inputs: torch.Tensor, targets: torch.Tensor
-) -> float:
+def _loss(backbone: Backbone, inputs: Tensor, targets: Tensor) -> Tensor:
     asked = targets != 0  # (B, L)
     logits = backbone.logits(backbone.states(inputs)[asked])  # (examples, N)
-    loss = F.cross_entropy(logits, targets[asked] - 1)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(backbone.parameters(), 5.0)
-    optimizer.step()
-    return loss.item()
+    return F.cross_entropy(logits.float(), targets[asked] - 1)
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,12 +11,12 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from dpr_train.progress import Progress, silent
 from dpr_train.prompt_encoder import PromptEncoder, tokenize
 from dpr_train.prompts import PromptGrammar
 
 __all__ = ["PromptPool", "encode_prompts", "stack_prompts"]
 
-Progress = Callable[[str, int, int, str], None]
 Encoded = tuple[Tensor, Tensor]  # tokens float32 (T, p), wish float32 (G, 2)
 
 
@@ -60,7 +60,7 @@ class PromptPool:
         keys += [(-1, -1)] * (size // 20)
         pairs = [(a, r) for a in range(n_tags) for r in range(n_tags) if a != r]
         left = max(0, size - len(keys))
-        order = rng.permutation(len(pairs)) if pairs else []
+        order = rng.permutation(len(pairs))
         keys += [pairs[order[i % len(pairs)]] for i in range(left if pairs else 0)]
         prompts = []
         for asked, refused in keys:
@@ -103,7 +103,7 @@ def encode_prompts(
     texts: Sequence[str],
     *,
     batch_size: int = 64,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> list[Encoded]:
     """Tokens float32 (T, p) and wish float32 (G, 2) of each text, in order; the encoder is put in evaluation mode."""
     encoder.eval()
@@ -115,6 +115,5 @@ def encode_prompts(
         tokens, wish = encoder(torch.from_numpy(ids), torch.from_numpy(mask), tag_embeddings)
         for place, i in enumerate(part):
             encoded[i] = (tokens[place, : int(mask[place].sum())].clone(), wish[place].clone())
-        if progress:
-            progress("encoding prompts", min(start + batch_size, len(order)), len(order), "")
+        progress("encoding prompts", min(start + batch_size, len(order)), len(order), "")
     return [e for e in encoded if e is not None]

@@ -1,5 +1,5 @@
-# Epoch loop of every stage: seeds each epoch by itself and saves after it, so that an interrupted run ends with the same
-# weights as one that was never stopped. Files are safetensors and JSON.
+# Epoch loop of every stage: seeds each epoch by itself and saves after it, so that an interrupted run ends
+# with the same weights as one that was never stopped. Files are safetensors, with JSON in their metadata.
 """Run a training stage epoch by epoch, saving enough to continue bit for bit."""
 
 from __future__ import annotations
@@ -37,8 +37,12 @@ def has_fast_bf16() -> bool:
 
 
 def cosine_lr(optimizer: torch.optim.Optimizer, step: int, steps: int, *, warmup: int = 0) -> None:
-    """Set every group's rate to its ``base_lr`` times a cosine falling from 1 to 0 over ``steps``, after a linear warm-up."""
-    scale = (step + 1) / warmup if step < warmup else 0.5 * (1 + np.cos(np.pi * (step - warmup) / max(1, steps - warmup)))
+    """Set each group's rate to its ``base_lr`` times a cosine from 1 to 0 over ``steps``, after a linear warm-up."""
+    scale = (
+        (step + 1) / warmup
+        if step < warmup
+        else 0.5 * (1 + np.cos(np.pi * (step - warmup) / max(1, steps - warmup)))
+    )
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * scale
 

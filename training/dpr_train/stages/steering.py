@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from dpr_train.config import SteeringStage
 from dpr_train.model import DPR
+from dpr_train.progress import Progress
 from dpr_train.prompts import PromptGrammar
 from dpr_train.sequences import IntArray
 from dpr_train.stages.prompt_pool import PromptPool
@@ -22,8 +23,6 @@ from dpr_train.stages.user_states import UserStates, collect_user_states
 from dpr_train.tasks import refused_tag, wanted_tag
 
 __all__ = ["train_steering"]
-
-Progress = Callable[[str, int, int, str], None]
 
 
 def train_steering(
@@ -68,7 +67,13 @@ def train_steering(
         group["base_lr"] = config.lr
     states = collect_user_states(model.backbone, train, model.tag_matrix.numpy() > 0)
     pool = PromptPool.draw(
-        grammar, model.prompt_encoder, tokenizer, model.tag_embeddings, config.prompts, seed=seed, progress=progress
+        grammar,
+        model.prompt_encoder,
+        tokenizer,
+        model.tag_embeddings,
+        config.prompts,
+        seed=seed,
+        progress=progress,
     )
     chooser = _WishChooser(model.tag_matrix.numpy() > 0, pool)
     steps = -(-len(states) // config.batch_size)

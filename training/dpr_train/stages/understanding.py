@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +13,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dpr_train.config import UnderstandingStage
+from dpr_train.progress import Progress
 from dpr_train.prompt_encoder import PromptEncoder
 from dpr_train.prompts import LabelledPrompt, PromptGrammar
 from dpr_train.stages.resumable import Metrics, ResumableStage, cosine_lr, has_fast_bf16
 
 __all__ = ["train_understanding", "understanding_metrics"]
-
-Progress = Callable[[str, int, int, str], None]
 
 
 def train_understanding(
@@ -93,7 +92,7 @@ def train_understanding(
 def _batches(
     grammar: PromptGrammar, tokenizer: Tokenizer, rng: np.random.Generator, steps: int, batch_size: int
 ) -> Iterator[tuple[list[Encoding], list[LabelledPrompt]]]:
-    """Draw ``steps`` batches of prompts of about equal length: padding to the longest of a mixed batch triples the work."""
+    """Draw ``steps`` batches of prompts of like length: padding to the longest of a mixed batch triples the work."""
     while steps > 0:
         group = min(steps, 16)
         prompts = [grammar.draw(rng) for _ in range(group * batch_size)]
@@ -117,12 +116,18 @@ def _loss(
     understanding = encoder.understand(ids, mask, encoder.embed_names(tokenizer, tags))
     asked, refused = _labels(prompts, len(tags))
     present = (asked + refused).clamp(max=1)
-    presence = F.binary_cross_entropy_with_logits(understanding.presence.float(), present, reduction="none").sum(1).mean()
+    presence = (
+        F.binary_cross_entropy_with_logits(understanding.presence.float(), present, reduction="none")
+        .sum(1)
+        .mean()
+    )
     # A tag both asked for and refused in one prompt has no polarity to learn.
     one_sided = asked != refused
     polarity = F.binary_cross_entropy_with_logits(understanding.polarity[one_sided].float(), asked[one_sided])
     named, known = _token_labels(encodings, prompts, len(tags), ids.shape[1])
-    match = F.binary_cross_entropy_with_logits(understanding.match[known].float(), named[known], reduction="sum")
+    match = F.binary_cross_entropy_with_logits(
+        understanding.match[known].float(), named[known], reduction="sum"
+    )
     return presence + polarity + 0.5 * match / len(prompts)
 
 

@@ -32,7 +32,11 @@ class UserStates:
 
 @torch.no_grad()
 def collect_user_states(
-    backbone: Backbone, sequences: Sequence[IntArray], tag_matrix: npt.NDArray[np.bool_], *, batch_size: int = 256
+    backbone: Backbone,
+    sequences: Sequence[IntArray],
+    tag_matrix: npt.NDArray[np.bool_],
+    *,
+    batch_size: int = 256,
 ) -> UserStates:
     """Run the backbone over every training position that has a history.
 
@@ -53,7 +57,9 @@ def collect_user_states(
     backbone.eval()
     length = backbone.max_history
     stride = max(1, length // 2)
-    windows: list[tuple[int, int, int]] = []  # user, first kept position, end; position j predicts sequence[j]
+    windows: list[
+        tuple[int, int, int]
+    ] = []  # user, first kept position, end; position j predicts sequence[j]
     for user, sequence in enumerate(sequences):
         end = min(length, len(sequence) - 1)
         first = 1

@@ -1,0 +1,111 @@
+# A random BERT of a few kilobytes and a training of a few seconds, so that tests of training and export download nothing.
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, BertModel
+
+from dpr_train.config import (
+    BackboneConfig,
+    BackboneStage,
+    PromptEncoderConfig,
+    SteeringConfig,
+    SteeringStage,
+    TrainConfig,
+    UnderstandingStage,
+)
+from dpr_train.data import Dataset, make_synthetic
+from dpr_train.data.synthetic import TAG_WORDS
+from dpr_train.prompts import load_corpus
+from dpr_train.run import train
+
+LONGEST = 32  # tokens that the tiny encoder takes
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def tiny_dataset() -> Dataset:
+    """Sixty users and 36 items with five tags; a catalogue larger than a top 10 and smaller than anything real."""
+    return make_synthetic(n_users=60, n_items=36, n_tags=5, seed=3)
+
+
+def tiny_encoder_folder(path: Path) -> Path:
+    """Write a Hugging Face folder: a random 2-layer BERT and a WordLevel tokenizer of the corpora's words."""
+    path.mkdir(parents=True, exist_ok=True)
+    vocabulary = _vocabulary()
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=LONGEST,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        BertModel(config, add_pooling_layer=False).save_pretrained(path)
+    _tokenizer(vocabulary).save(str(path / "tokenizer.json"))
+    return path
+
+
+def tiny_train_config(**changes: Any) -> TrainConfig:
+    """Settings for :func:`tiny_dataset` that train in seconds; ``changes`` replace whole fields."""
+    config = TrainConfig(
+        threads=1,
+        backbone=BackboneConfig(dim=16, max_history=12),
+        prompt_encoder=PromptEncoderConfig(
+            base="random", max_tokens=LONGEST, tuned_layers=1, head_dim=16, position_reach=4
+        ),
+        steering=SteeringConfig(side_dim=8, fusion_dim=16),
+        stage1=BackboneStage(epochs=4),
+        stage2=UnderstandingStage(steps=120, batch_size=32, lr_encoder=3e-3, lr_head=1e-2, checkpoint_every=40),
+        stage3=SteeringStage(epochs=2, batch_size=128, prompts=150),
+    )
+    return config.model_copy(update=changes)
+
+
+def tiny_checkpoint(
+    path: Path,
+    *,
+    backbone: str = "sasrec",
+    experts: tuple[str, ...] = ("toward", "away"),
+    phi: str = "relu",
+) -> Path:
+    """Train on :func:`tiny_dataset` and return ``path``, a whole checkpoint; its prompts open gates."""
+    base = tiny_train_config()
+    config = TrainConfig.model_validate(
+        base.model_dump()
+        | {
+            "backbone": base.backbone.model_dump() | {"kind": backbone, "hidden": 24},
+            "steering": base.steering.model_dump() | {"experts": experts, "phi": phi},
+        }
+    )
+    encoder = tiny_encoder_folder(path.parent / f"{path.name}.encoder")
+    train(tiny_dataset(), config, path, encoder_folder=encoder)
+    return path
+
+
+@cache
+def _vocabulary() -> dict[str, int]:
+    """Every word of the training templates and of the tags' names and nouns, in lower case, to its number."""
+    corpus = load_corpus()
+    texts = [template.text for templates in corpus.templates.values() for template in templates]
+    texts += [noun for tag in TAG_WORDS for noun in corpus.words_for(tag).nouns]
+    words = {word for text in texts for word in re.findall(r"\w+|[^\w\s]+", text.lower())} | set(TAG_WORDS)
+    return {word: number for number, word in enumerate((*_SPECIAL, *sorted(words)))}
+
+
+def _tokenizer(vocabulary: dict[str, int]) -> Tokenizer:
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        special_tokens=[(word, vocabulary[word]) for word in ("[CLS]", "[SEP]")],
+    )
+    return tokenizer
