@@ -26,12 +26,15 @@ from dpr_train.prompts import load_corpus
 from dpr_train.run import train
 
 LONGEST = 32  # tokens that the tiny encoder takes
+_UNDERSTANDING = UnderstandingStage(
+    steps=200, batch_size=32, lr_encoder=1e-2, lr_head=1e-2, checkpoint_every=10
+)
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def tiny_dataset() -> Dataset:
-    """Sixty users and 36 items with five tags; a catalogue larger than a top 10 and smaller than anything real."""
-    return make_synthetic(n_users=60, n_items=36, n_tags=5, seed=3)
+    """Invent 60 users and 36 items with three tags, few enough to be understood after a few seconds."""
+    return make_synthetic(n_users=60, n_items=36, n_tags=3, seed=3)
 
 
 def tiny_encoder_folder(path: Path) -> Path:
@@ -48,22 +51,27 @@ def tiny_encoder_folder(path: Path) -> Path:
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        BertModel(config, add_pooling_layer=False).save_pretrained(path)
+        encoder = BertModel(config, add_pooling_layer=False)
+    with torch.no_grad():
+        encoder.embeddings.word_embeddings.weight.mul_(
+            10
+        )  # words outweigh positions: they can be learned quickly
+    encoder.save_pretrained(path)
     _tokenizer(vocabulary).save(str(path / "tokenizer.json"))
     return path
 
 
 def tiny_train_config(**changes: Any) -> TrainConfig:
-    """Settings for :func:`tiny_dataset` that train in seconds; ``changes`` replace whole fields."""
+    """Settings for :func:`tiny_dataset` that train in a second, too short to learn; ``changes`` replace whole fields."""
     config = TrainConfig(
         threads=1,
         backbone=BackboneConfig(dim=16, max_history=12),
         prompt_encoder=PromptEncoderConfig(
-            base="random", max_tokens=LONGEST, tuned_layers=1, head_dim=16, position_reach=4
+            base="random", max_tokens=LONGEST, tuned_layers=2, head_dim=32, position_reach=4
         ),
         steering=SteeringConfig(side_dim=8, fusion_dim=16),
         stage1=BackboneStage(epochs=4),
-        stage2=UnderstandingStage(steps=120, batch_size=32, lr_encoder=3e-3, lr_head=1e-2, checkpoint_every=40),
+        stage2=_UNDERSTANDING.model_copy(update={"steps": 20}),
         stage3=SteeringStage(epochs=2, batch_size=128, prompts=150),
     )
     return config.model_copy(update=changes)
@@ -83,6 +91,7 @@ def tiny_checkpoint(
         | {
             "backbone": base.backbone.model_dump() | {"kind": backbone, "hidden": 24},
             "steering": base.steering.model_dump() | {"experts": experts, "phi": phi},
+            "stage2": _UNDERSTANDING.model_dump() | {"checkpoint_every": 100},
         }
     )
     encoder = tiny_encoder_folder(path.parent / f"{path.name}.encoder")

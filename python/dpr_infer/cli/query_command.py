@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from dpr_infer.cli.comparison import Settings, as_document, compare
+from dpr_infer.cli.demo import show_demo
 from dpr_infer.cli.history_choice import from_example, from_ids, from_titles
 from dpr_infer.cli.screen import make_console, show_comparison
 from dpr_infer.cli.session import Session
@@ -42,6 +43,9 @@ def query(
     keep_history: Annotated[
         bool, typer.Option("--keep-history", help="Items of the history may be returned.")
     ] = False,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Show three prompts at work for one of the bundle's examples.")
+    ] = False,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the engines.")] = 1,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document (described in docs/cli.md).")
@@ -55,8 +59,13 @@ def query(
     """
     if sum(option is not None for option in (history, titles, example)) > 1:
         raise typer.BadParameter("--history, --titles and --example exclude each other")
+    if demo and any(option is not None for option in (history, titles, prompt)):
+        raise typer.BadParameter("--demo takes its user from --example and makes its own prompts")
     settings = Settings(k, where, strength, steer, from_ids(exclude), not keep_history)
     recommender = Recommender(bundle, threads=threads)
+    if demo:
+        show_demo(make_console(), recommender, example, settings)
+        return
     ids = _history(recommender, history, titles, example)
     if as_json or not _is_conversation() or (ids is not None and prompt is not None):
         _answer_once(recommender, ids or (), prompt, settings, as_json=as_json)

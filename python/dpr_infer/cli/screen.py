@@ -48,12 +48,13 @@ def show_comparison(console: Console, comparison: Comparison, items: ItemTable) 
         The bundle's items, for the titles of the history.
     """
     console.print()
-    console.print(_history_line([items.titles[items.row_of[i]] for i in comparison.history]))
+    console.print(history_line([items.titles[items.row_of[i]] for i in comparison.history]))
     console.print(_rankings(comparison, console.width))
     console.print(_facts(comparison))
 
 
-def _history_line(titles: Sequence[str]) -> Text:
+def history_line(titles: Sequence[str]) -> Text:
+    """Return the newest titles of a history, in one line of text."""
     line = Text("History  ", style=_HEADING)
     if not titles:
         return line.append("none: a new user", style=_FAINT)
@@ -66,14 +67,12 @@ def _history_line(titles: Sequence[str]) -> Text:
 
 def _rankings(comparison: Comparison, width: int) -> RenderableType:
     wishes = {} if comparison.steered is None else {wish.tag: wish for wish in comparison.steered.wishes}
-    plain = _ranking("Plain", comparison.plain, comparison.settings.k, wishes, None)
+    plain = ranking_table("Plain", comparison.plain, comparison.settings.k, wishes, None)
     if comparison.steered is None:
         return plain
-    moves = [
-        _move(rank, place, comparison.settings.k) for place, rank in enumerate(comparison.plain_ranks(), 1)
-    ]
+    moves = move_texts(comparison)
     title = f"Steered · {visible(comparison.prompt or '')}"
-    steered = _ranking(title, comparison.steered, comparison.settings.k, wishes, moves)
+    steered = ranking_table(title, comparison.steered, comparison.settings.k, wishes, moves)
     if width < _SIDE_BY_SIDE_COLUMNS:
         return Group(plain, steered)
     both = Table.grid(padding=(0, 1), expand=True)
@@ -83,9 +82,24 @@ def _rankings(comparison: Comparison, width: int) -> RenderableType:
     return both
 
 
-def _ranking(
+def ranking_table(
     title: str, answer: Recommendation, k: int, wishes: dict[str, Wish], moves: Sequence[Text] | None
 ) -> Table:
+    """Return one ranking as a table.
+
+    Parameters
+    ----------
+    title : str
+        Heading.
+    answer : Recommendation
+        The ranking.
+    k : int
+        Most items to show.
+    wishes : dict of str to Wish
+        Tags to colour, by name.
+    moves : sequence of Text, or None
+        What to show of each item's way here; None for no such column.
+    """
     table = Table(
         title=Text(title, style=_HEADING, overflow="ellipsis", no_wrap=True),
         title_style=_HEADING,
@@ -119,6 +133,12 @@ def _wish_style(wish: Wish | None) -> str:
     return _ASKED if wish.asked >= wish.refused else _REFUSED
 
 
+def move_texts(comparison: Comparison) -> list[Text]:
+    """Return, for each steered item, how far it moved against the plain ranking."""
+    k = comparison.settings.k
+    return [_move(rank, place, k) for place, rank in enumerate(comparison.plain_ranks(), start=1)]
+
+
 def _move(plain_rank: int | None, place: int, k: int) -> Text:
     """Say how many places an item went up or down, and whether the plain list lacks it."""
     if plain_rank is None:
@@ -141,7 +161,7 @@ def _facts(comparison: Comparison) -> RenderableType:
     grid.add_column(style=_HEADING)
     grid.add_column()
     if comparison.steered is not None:
-        grid.add_row("Understood", _understood(answer.wishes))
+        grid.add_row("Understood", understood_line(answer.wishes))
         grid.add_row(
             "Gates", Text(" · ".join(f"{visible(n)} {g:.3f}" for n, g in answer.gates.items()) or "none")
         )
@@ -154,7 +174,8 @@ def _facts(comparison: Comparison) -> RenderableType:
     return grid
 
 
-def _understood(wishes: Sequence[Wish]) -> Text:
+def understood_line(wishes: Sequence[Wish]) -> Text:
+    """Return what a prompt was understood to ask for and to refuse."""
     asked = [(w.tag, w.asked) for w in wishes if w.asked >= w.refused]
     refused = [(w.tag, w.refused) for w in wishes if w.asked < w.refused]
     parts = [
