@@ -1,4 +1,4 @@
-# A random BERT of a few kilobytes and a training of a few seconds, so that tests of training and export download nothing.
+# A random BERT and a training of a few seconds, so that tests of training and of export download nothing.
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
 
@@ -52,17 +53,16 @@ def tiny_encoder_folder(path: Path) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         encoder = BertModel(config, add_pooling_layer=False)
-    with torch.no_grad():
-        encoder.embeddings.word_embeddings.weight.mul_(
-            10
-        )  # words outweigh positions: they can be learned quickly
-    encoder.save_pretrained(path)
+    tensors = encoder.state_dict()
+    tensors["embeddings.word_embeddings.weight"] *= 10  # words outweigh positions: they are learned quickly
+    save_file(tensors, path / "model.safetensors", {"format": "pt"})
+    config.save_pretrained(path)
     _tokenizer(vocabulary).save(str(path / "tokenizer.json"))
     return path
 
 
 def tiny_train_config(**changes: Any) -> TrainConfig:
-    """Settings for :func:`tiny_dataset` that train in a second, too short to learn; ``changes`` replace whole fields."""
+    """Settings that train within a second, too short to learn; ``changes`` replace whole fields."""
     config = TrainConfig(
         threads=1,
         backbone=BackboneConfig(dim=16, max_history=12),

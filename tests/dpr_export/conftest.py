@@ -1,0 +1,142 @@
+# Checkpoints and the bundles made of them, shared by all tests of the exporter: each export takes seconds.
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+import tiny_model
+from dpr_export import write_bundle
+from dpr_export.graph import ExportedGraph, export_graphs
+from dpr_export.validate import ParityRow
+from dpr_infer import Recommender
+from dpr_train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from dpr_train.config import BackboneConfig, ModelConfig, SteeringConfig
+from dpr_train.data.synthetic import TAG_WORDS
+from dpr_train.model import DPR
+
+WIDE_TAGS = 70  # more than one word of a bitset
+WIDE_ITEMS = 130
+
+
+@dataclass(frozen=True)
+class Made:
+    """A checkpoint, the bundle made of it, what exporting returned, and both opened."""
+
+    folder: Path
+    bundle: Path
+    graphs: dict[str, ExportedGraph]
+    rows: list[ParityRow]
+    checkpoint: Checkpoint
+    recommender: Recommender
+
+
+def make(folder: Path, bundle: Path) -> Made:
+    graphs = {}
+
+    def remember(model: DPR, out: Path) -> dict[str, ExportedGraph]:
+        graphs.update(export_graphs(model, out))
+        return graphs
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write_bundle, "export_graphs", remember)
+        rows = write_bundle.export_bundle(folder, bundle)
+    return Made(
+        folder, bundle, graphs, rows, load_checkpoint(folder), Recommender(bundle, verify="full")
+    )
+
+
+@pytest.fixture(scope="session")
+def sasrec(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Trained for seconds; no test may change its folders."""
+    base = tmp_path_factory.mktemp("sasrec")
+    return make(tiny_model.tiny_checkpoint(base / "checkpoint"), base / "bundle")
+
+
+@pytest.fixture(scope="session")
+def gru4rec(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    base = tmp_path_factory.mktemp("gru4rec")
+    return make(tiny_model.tiny_checkpoint(base / "checkpoint", backbone="gru4rec"), base / "bundle")
+
+
+@pytest.fixture(scope="session")
+def wide(tmp_path_factory: pytest.TempPathFactory, sasrec: Made) -> Made:
+    """Four experts, softplus, 70 tags, items without a tag; random weights but for a prompt encoder that has learned."""
+    base = tmp_path_factory.mktemp("wide")
+    return make(_wide_checkpoint(base / "checkpoint", sasrec), base / "bundle")
+
+
+@pytest.fixture(params=["sasrec", "gru4rec", "wide"])
+def made(request: pytest.FixtureRequest) -> Made:
+    """Each of the three in turn."""
+    result: Made = request.getfixturevalue(request.param)
+    return result
+
+
+@pytest.fixture
+def quick(sasrec: Made, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Path], dict[str, ExportedGraph]]:
+    """Make the exporter take the graphs that were exported before, which is all the same for one model."""
+
+    def copy_graphs(_: object, folder: Path) -> dict[str, ExportedGraph]:
+        for graph in sasrec.graphs.values():
+            shutil.copyfile(sasrec.bundle / graph.file, folder / graph.file)
+        return sasrec.graphs
+
+    monkeypatch.setattr(write_bundle, "export_graphs", copy_graphs)
+    return copy_graphs
+
+
+@pytest.fixture
+def copy(sasrec: Made, tmp_path: Path) -> Path:
+    """A copy of a checkpoint, to be damaged."""
+    return Path(shutil.copytree(sasrec.folder, tmp_path / "checkpoint"))
+
+
+def _wide_checkpoint(folder: Path, trained: Made) -> Path:
+    rng = np.random.default_rng(7)
+    tags = (*TAG_WORDS, *(f"tag {g}" for g in range(len(TAG_WORDS), WIDE_TAGS)))
+    matrix = rng.random((WIDE_ITEMS, WIDE_TAGS)) < 0.03
+    matrix[0, -1] = True
+    config = ModelConfig(
+        n_items=WIDE_ITEMS,
+        tags=tags,
+        backbone=BackboneConfig(dim=12, heads=3, blocks=1, max_history=9),
+        prompt_encoder=trained.checkpoint.model.config.prompt_encoder,
+        steering=SteeringConfig(
+            side_dim=10,
+            fusion_dim=16,
+            experts=("toward", "toward", "away", "away"),
+            phi="softplus",
+            phi_gain=2.5,
+        ),
+    )
+    encoder_folder = trained.folder / "prompt_encoder"
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(7)
+        model = DPR(config, matrix, encoder_folder)
+        model.prompt_encoder.load_state_dict(trained.checkpoint.model.prompt_encoder.state_dict())
+        for parameter in (*model.backbone.parameters(), *model.fusion.parameters(), model.biases):
+            parameter.add_(0.3 * torch.randn_like(parameter))
+        model.embed_tags(trained.checkpoint.tokenizer)
+        # Most of the names are unknown words to the tiny tokenizer; noise keeps their tags apart.
+        model.tag_embeddings.add_(0.1 * torch.randn_like(model.tag_embeddings))
+    ids = [f"w{7 * row}" for row in range(WIDE_ITEMS)]
+    names = [[tags[g] for g in np.flatnonzero(line)] for line in matrix]
+    items = pa.table(
+        {
+            "item_id": ids,
+            "title": [f"Film {row}" for row in range(WIDE_ITEMS)],
+            "tags": pa.array(names, pa.list_(pa.string())),
+            "year": list(range(WIDE_ITEMS)),
+        }
+    )
+    examples = [("user 1", ids[:5]), ("user 2", ids[40:70])]
+    save_checkpoint(folder, model, encoder_folder, items, examples, trained.checkpoint.training)
+    return folder

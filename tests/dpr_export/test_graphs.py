@@ -1,0 +1,172 @@
+# Each exported graph against PyTorch at sizes of this file's own choice, and what the ONNX files hold besides.
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from dpr_export.graph import OPSET
+
+GRAPHS = ("backbone", "prompt_encoder", "fusion_moe")
+TOLERANCE = 1e-4  # of the largest value; the graphs differ from PyTorch by the order of sums
+PORTS = {
+    "backbone": ({"items": ["B", "L"]}, {"user": ["B", int]}),
+    "prompt_encoder": (
+        {"input_ids": ["B", "T"], "attention_mask": ["B", "T"], "tag_embeddings": ["G", int]},
+        {"tokens": ["B", "T", int], "wish": ["B", "G", 2]},
+    ),
+    "fusion_moe": (
+        {
+            "user": ["B", int],
+            "tokens": ["B", "T", int],
+            "attention_mask": ["B", "T"],
+            "wish": ["B", "G", 2],
+            "tag_vectors": ["G", int],
+        },
+        {"experts": ["B", int, int], "gates": ["B", int]},
+    ),
+}
+
+
+def run(made, name: str, feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    session = onnxruntime.InferenceSession(made.bundle / f"{name}.onnx", providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, feed), strict=True))
+
+
+@torch.no_grad()
+def pytorch(module: torch.nn.Module, feed: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+    result = module(*map(torch.from_numpy, feed.values()))
+    return tuple(t.numpy() for t in (result if isinstance(result, tuple) else (result,)))
+
+
+def assert_close(got: np.ndarray, expected: np.ndarray) -> None:
+    assert got.dtype == np.float32
+    assert got.shape == expected.shape
+    np.testing.assert_allclose(got, expected, rtol=0, atol=TOLERANCE * np.abs(expected).max())
+
+
+def some_mask(rng: np.random.Generator, batch: int, length: int) -> np.ndarray:
+    """Prompts of 1 to ``length`` tokens, the first of them full; padding on the right."""
+    lengths = rng.integers(1, length + 1, batch)
+    lengths[0] = length
+    return (np.arange(length) < lengths[:, None]).astype(np.int64)
+
+
+@pytest.mark.parametrize(("batch", "length"), [(1, 1), (1, 8), (4, 5), (9, 9), (33, 2)])
+def test_backbone(made, batch, length):
+    rng = np.random.default_rng(batch)
+    items = rng.integers(1, made.checkpoint.model.config.n_items + 1, (batch, length))
+    for row in range(1, batch):
+        items[row, : rng.integers(0, length + 1)] = 0
+    items[-1] = 0 if batch > 1 else items[-1]
+    feed = {"items": items}
+    (expected,) = pytorch(made.checkpoint.model.backbone, feed)
+    assert_close(run(made, "backbone", feed)["user"], expected)
+
+
+@pytest.mark.parametrize(("batch", "length", "tags"), [(1, 1, 1), (1, 32, 3), (4, 13, 7), (7, 3, 130)])
+def test_prompt_encoder(made, batch, length, tags):
+    rng = np.random.default_rng(batch)
+    mask = some_mask(rng, batch, length)
+    known = made.checkpoint.model.tag_embeddings.numpy()
+    embeddings = known[rng.integers(0, len(known), tags)] + 0.2 * rng.standard_normal(
+        (tags, known.shape[1])
+    )
+    feed = {
+        "input_ids": rng.integers(0, 100, (batch, length)) * mask,
+        "attention_mask": mask,
+        "tag_embeddings": embeddings.astype(np.float32),
+    }
+    tokens, wish = pytorch(made.checkpoint.model.prompt_encoder, feed)
+    got = run(made, "prompt_encoder", feed)
+    assert_close(got["tokens"][mask > 0], tokens[mask > 0])  # nothing reads what stands on padding
+    assert_close(got["wish"], wish)
+
+
+def fusion_feed(made, batch: int, length: int, tags: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(batch)
+    config = made.checkpoint.model.config
+    width = made.checkpoint.model.prompt_encoder.token_dim
+    wish = rng.random((batch, tags, 2)) * rng.integers(0, 2, (batch, 1, 2))  # some rows ask or refuse nothing
+    return {
+        "user": rng.standard_normal((batch, config.backbone.dim)).astype(np.float32),
+        "tokens": rng.standard_normal((batch, length, width)).astype(np.float32),
+        "attention_mask": some_mask(rng, batch, length),
+        "wish": wish.astype(np.float32),
+        "tag_vectors": rng.standard_normal((tags, config.steering.side_dim)).astype(np.float32),
+    }
+
+
+@pytest.mark.parametrize(("batch", "length", "tags"), [(1, 1, 1), (1, 31, 18), (6, 12, 2), (40, 4, 130)])
+def test_fusion(made, batch, length, tags):
+    feed = fusion_feed(made, batch, length, tags)
+    experts, gates = pytorch(made.checkpoint.model.fusion, feed)
+    got = run(made, "fusion_moe", feed)
+    assert_close(got["experts"], experts)
+    assert_close(got["gates"], gates)
+    assert (got["gates"] >= 0).all()
+    np.testing.assert_array_equal(got["gates"] == 0, gates == 0)
+
+
+def test_wishes_below_the_threshold_close_every_gate_exactly(made):
+    feed = fusion_feed(made, 5, 6, 4)
+    threshold = np.float32(made.checkpoint.model.config.steering.gate_threshold)
+    feed["wish"] = np.minimum(feed["wish"], np.nextafter(threshold, np.float32(0)))
+    assert not run(made, "fusion_moe", feed)["gates"].any()
+
+
+def _graphs_within(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+                yield from _graphs_within(inner)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_files_hold_no_notes_of_the_exporter(made, name):
+    proto = onnx.load(made.bundle / f"{name}.onnx")
+    assert not proto.metadata_props
+    for holder in (*_graphs_within(proto.graph), *proto.functions):
+        values = [] if isinstance(holder, onnx.FunctionProto) else [*holder.input, *holder.output]
+        for part in (holder, *holder.node, *holder.value_info, *values):
+            assert not part.metadata_props
+            assert not part.doc_string
+
+
+def test_no_file_names_a_path_of_this_machine(made):
+    here = Path(__file__).parents[2]
+    private = {str(here), str(Path.home()), tempfile.gettempdir(), str(Path(torch.__file__).parents[1])}
+    private |= {"/home/", "site-packages", "stack_trace", "Traceback", 'File "/'}
+    for path in made.bundle.iterdir():
+        content = path.read_bytes()
+        assert [text for text in private if text.encode() in content] == [], path.name
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_opset_is_the_declared_one_and_nothing_else_is_needed(made, name):
+    proto = onnx.load(made.bundle / f"{name}.onnx")
+    assert {(o.domain, o.version) for o in proto.opset_import} == {("", OPSET)}
+    assert made.recommender.manifest.graphs[name].opset == OPSET
+    assert all(t.data_location == onnx.TensorProto.DEFAULT for t in proto.graph.initializer)
+
+
+def _dimension(value: Any) -> Any:
+    return value.dim_param or (int if value.dim_value != 2 else 2)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_dynamic_dimensions_have_the_names_of_the_contract(made, name):
+    graph = onnx.load(made.bundle / f"{name}.onnx").graph
+    for listed, expected in zip((graph.input, graph.output), PORTS[name], strict=True):
+        got = {port.name: [_dimension(d) for d in port.type.tensor_type.shape.dim] for port in listed}
+        assert got == expected
