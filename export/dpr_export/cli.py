@@ -32,17 +32,22 @@ def export(
         Literal["fp32", "int8"], typer.Option(help="Precision of the prompt encoder's weights.")
     ] = "fp32",
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that stands at --out.")] = False,
-    threads: Annotated[int, typer.Option(help="Threads that torch uses.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Threads that torch uses.")] = 2,
 ) -> None:
     """Compile a checkpoint into a bundle, compare it with PyTorch, and write it whole or not at all."""
     torch.set_num_threads(threads)
     begun = time.monotonic()
     rows = export_bundle(
-        checkpoint, out, precision=prompt_encoder, force=force, say=lambda text: console.print(f"{text}...")
+        checkpoint, out, precision=prompt_encoder, force=force, say=lambda text: _print(f"{text}...")
     )
     console.print(_parity_table(rows))
     size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
-    console.print(f"Bundle: {out}  ({size:.1f} MB, {time.monotonic() - begun:.0f} s)", highlight=False)
+    _print(f"Bundle: {out}  ({size:.1f} MB, {time.monotonic() - begun:.0f} s)")
+
+
+def _print(text: str) -> None:
+    """Print a line as it is: a path may hold what rich takes for markup, and must not be broken over two lines."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _parity_table(rows: list[ParityRow]) -> Table:
@@ -68,5 +73,7 @@ def main() -> None:
     try:
         app()
     except (ExportError, CheckpointError, DprError, OSError, ValueError) as error:
-        Console(stderr=True).print(f"dpr-export: {error}", style="red", highlight=False, markup=False)
+        Console(stderr=True).print(
+            f"dpr-export: {error}", style="red", highlight=False, markup=False, soft_wrap=True
+        )
         raise SystemExit(1) from None

@@ -71,6 +71,7 @@ def export_bundle(
     _check_destination(out, force=force)
     say(f"reading {checkpoint_folder}")
     checkpoint = load_checkpoint(checkpoint_folder)
+    _check_weights(checkpoint)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as holder:
         # The bundle itself lies one level down: the holder is private to this user, a bundle need not be.
@@ -79,6 +80,7 @@ def export_bundle(
         rows = _fill(folder, checkpoint, checkpoint_folder, precision, say)
         say("opening the bundle with the runtime")
         Recommender(folder, verify="full").query([], k=1)
+        _check_destination(out, force=force)  # it was long ago that this was asked first
         _move(folder, out, Path(holder) / "replaced")
     return rows
 
@@ -92,6 +94,15 @@ def _check_destination(out: Path, *, force: bool) -> None:
         )
     if not force:
         raise ExportError(f"{out}: expected a new folder, got an existing bundle; --force replaces it")
+
+
+def _check_weights(checkpoint: Checkpoint) -> None:
+    """Refuse weights that are not finite, by name: a comparison of graphs would only say that NaN is not NaN."""
+    for name, tensor in checkpoint.model.state_dict().items():
+        bad = torch.nonzero(~torch.isfinite(tensor))
+        if len(bad):
+            place = tuple(bad[0].tolist())
+            raise ExportError(f"{name}: expected finite weights, got {tensor[place].item()} at {list(place)}")
 
 
 def _fill(

@@ -50,7 +50,10 @@ def _search(compiled: str, out: Path) -> dict[str, np.ndarray]:
 def test_clang_builds_the_core_without_warnings_and_gives_the_same_bits(root: Path, tmp_path: Path) -> None:
     target = tmp_path / "clang_site"
     command = [sys.executable, "-m", "pip", "install", "--no-deps", "--target", str(target), str(root)]
-    command += [f"--config-settings=build-dir={tmp_path / 'build'}", "--config-settings=cmake.define.DPR_WERROR=ON"]
+    command += [
+        f"--config-settings=build-dir={tmp_path / 'build'}",
+        "--config-settings=cmake.define.DPR_WERROR=ON",
+    ]
     built = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CXX": "clang++"})
     assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
 

@@ -48,9 +48,7 @@ def make(folder: Path, bundle: Path) -> Made:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write_bundle, "export_graphs", remember)
         rows = write_bundle.export_bundle(folder, bundle)
-    return Made(
-        folder, bundle, graphs, rows, load_checkpoint(folder), Recommender(bundle, verify="full")
-    )
+    return Made(folder, bundle, graphs, rows, load_checkpoint(folder), Recommender(bundle, verify="full"))
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +66,7 @@ def gru4rec(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 @pytest.fixture(scope="session")
 def wide(tmp_path_factory: pytest.TempPathFactory, sasrec: Made) -> Made:
-    """Four experts, softplus, 70 tags, items without a tag; random weights but for a prompt encoder that has learned."""
+    """Four experts, softplus, 70 tags, items without a tag; only the prompt encoder has learned."""
     base = tmp_path_factory.mktemp("wide")
     return make(_wide_checkpoint(base / "checkpoint", sasrec), base / "bundle")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -17,21 +17,22 @@ from dpr_export.graph import OPSET
 
 GRAPHS = ("backbone", "prompt_encoder", "fusion_moe")
 TOLERANCE = 1e-4  # of the largest value; the graphs differ from PyTorch by the order of sums
+# Capitals name a dynamic dimension, small letters a size of the manifest's ``dims``.
 PORTS = {
-    "backbone": ({"items": ["B", "L"]}, {"user": ["B", int]}),
+    "backbone": ({"items": ["B", "L"]}, {"user": ["B", "user"]}),
     "prompt_encoder": (
-        {"input_ids": ["B", "T"], "attention_mask": ["B", "T"], "tag_embeddings": ["G", int]},
-        {"tokens": ["B", "T", int], "wish": ["B", "G", 2]},
+        {"input_ids": ["B", "T"], "attention_mask": ["B", "T"], "tag_embeddings": ["G", "token"]},
+        {"tokens": ["B", "T", "token"], "wish": ["B", "G", 2]},
     ),
     "fusion_moe": (
         {
-            "user": ["B", int],
-            "tokens": ["B", "T", int],
+            "user": ["B", "user"],
+            "tokens": ["B", "T", "token"],
             "attention_mask": ["B", "T"],
             "wish": ["B", "G", 2],
-            "tag_vectors": ["G", int],
+            "tag_vectors": ["G", "side"],
         },
-        {"experts": ["B", int, int], "gates": ["B", int]},
+        {"experts": ["B", "experts", "item"], "gates": ["B", "experts"]},
     ),
 }
 
@@ -78,9 +79,7 @@ def test_prompt_encoder(made, batch, length, tags):
     rng = np.random.default_rng(batch)
     mask = some_mask(rng, batch, length)
     known = made.checkpoint.model.tag_embeddings.numpy()
-    embeddings = known[rng.integers(0, len(known), tags)] + 0.2 * rng.standard_normal(
-        (tags, known.shape[1])
-    )
+    embeddings = known[rng.integers(0, len(known), tags)] + 0.2 * rng.standard_normal((tags, known.shape[1]))
     feed = {
         "input_ids": rng.integers(0, 100, (batch, length)) * mask,
         "attention_mask": mask,
@@ -160,13 +159,16 @@ def test_opset_is_the_declared_one_and_nothing_else_is_needed(made, name):
     assert all(t.data_location == onnx.TensorProto.DEFAULT for t in proto.graph.initializer)
 
 
-def _dimension(value: Any) -> Any:
-    return value.dim_param or (int if value.dim_value != 2 else 2)
-
-
 @pytest.mark.parametrize("name", GRAPHS)
-def test_dynamic_dimensions_have_the_names_of_the_contract(made, name):
+def test_dimensions_are_those_of_the_contract(made, name):
     graph = onnx.load(made.bundle / f"{name}.onnx").graph
-    for listed, expected in zip((graph.input, graph.output), PORTS[name], strict=True):
-        got = {port.name: [_dimension(d) for d in port.type.tensor_type.shape.dim] for port in listed}
-        assert got == expected
+    spec, dims = made.recommender.manifest.graphs[name], asdict(made.recommender.manifest.dims)
+    for in_file, declared, contract in zip(
+        (graph.input, graph.output), (spec.inputs, spec.outputs), PORTS[name], strict=True
+    ):
+        expected = {port: [dims.get(d, d) for d in shape] for port, shape in contract.items()}
+        assert {port.name: list(port.shape) for port in declared} == expected
+        assert {
+            port.name: [d.dim_param or d.dim_value for d in port.type.tensor_type.shape.dim]
+            for port in in_file
+        } == expected

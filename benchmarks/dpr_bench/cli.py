@@ -1,0 +1,66 @@
+# dpr-bench: parse, call, exit code.
+"""Command line of the benchmarks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dpr_bench.latency import LatencyRow, measure_latency
+from dpr_bench.machine import describe_machine
+from dpr_bench.report import write_latency
+from dpr_infer import DprError
+from dpr_train.checkpoint import CheckpointError
+
+__all__ = ["main"]
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+console = Console(soft_wrap=True)
+
+
+@app.callback()
+def benchmarks() -> None:
+    """Measure dpr-infer against its peers, in the same run."""
+
+
+@app.command()
+def latency(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Checkpoint of the bundle: adds PyTorch eager as a peer.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write JSON, table and plot into this folder.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of every pipeline.")] = 1,
+) -> None:
+    """Time whole queries: prompt cached and not, one and many at a time."""
+    rows = measure_latency(bundle, checkpoint, threads=threads, say=lambda text: console.print(f"{text}..."))
+    console.print(_table(rows))
+    if out is not None:
+        command = f"dpr-bench latency {bundle}" + (f" --checkpoint {checkpoint}" if checkpoint else "")
+        write_latency(rows, describe_machine(), f"{command} --threads {threads}", out)
+        console.print(f"Written: {out / 'latency.json'}, latency.md, latency.png")
+
+
+def _table(rows: list[LatencyRow]) -> Table:
+    table = Table(title="Latency, ms a call", caption="ratio: median over rounds, against dpr-infer")
+    for column in ("case", "pipeline", "p50", "p90", "p99", "ratio"):
+        table.add_column(column, justify="left" if column in ("case", "pipeline") else "right")
+    for row in rows:
+        figures = (f"{value:.3f}" for value in (row.p50, row.p90, row.p99))
+        table.add_row(row.case, row.pipeline, *figures, f"{row.ratio:.2f}")
+    return table
+
+
+def main() -> None:
+    """Run ``dpr-bench``: exit code 0, 1 if nothing could be measured, 2 for wrong arguments."""
+    try:
+        app()
+    except (DprError, CheckpointError, OSError, ValueError) as error:
+        Console(stderr=True, soft_wrap=True).print(
+            f"dpr-bench: {error}", style="red", highlight=False, markup=False
+        )
+        raise SystemExit(1) from None

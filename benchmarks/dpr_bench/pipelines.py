@@ -1,0 +1,204 @@
+# The pipelines that are timed: ours, and what one would write without us. All answer the same question.
+"""Query pipelines behind one signature, for timing side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import torch
+from tokenizers import Tokenizer
+
+from dpr_infer import Recommender
+from dpr_infer.manifest import Manifest
+from dpr_train.checkpoint import load_checkpoint
+from dpr_train.prompt_encoder import tokenize
+
+__all__ = ["EagerPipeline", "OnnxNumpyPipeline", "OurPipeline", "Pipeline"]
+
+Array = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+Histories = Sequence[Sequence[str]]
+
+
+class Pipeline(Protocol):
+    """Answers batches; prompts that were seen before are taken from a cache, as every pipeline here does."""
+
+    name: str
+
+    def search(self, histories: Histories, prompts: Sequence[str], k: int) -> Rows:
+        """Rows of the k best items, int64 (B, k); items of the history are left out."""
+
+    def forget(self) -> None:
+        """Empty the cache of prompts."""
+
+
+class OurPipeline:
+    """`Recommender.query_batch`, or `query` for a batch of one: results as users get them, titles included."""
+
+    def __init__(self, bundle: Path, threads: int) -> None:
+        self.name = "dpr-infer"
+        self._open: Callable[[], Recommender] = lambda: Recommender(bundle, threads=threads)
+        self.recommender = self._open()
+
+    def search(self, histories: Histories, prompts: Sequence[str], k: int) -> Rows:
+        """See :class:`Pipeline`."""
+        if len(histories) == 1:
+            return self.recommender.query(histories[0], prompts[0], k).rows[None]
+        return np.stack([answer.rows for answer in self.recommender.query_batch(histories, prompts, k)])
+
+    def forget(self) -> None:
+        """See :class:`Pipeline`."""
+        self.recommender = self._open()
+
+
+class OnnxNumpyPipeline:
+    """The same three ONNX graphs, scores of all items by NumPy, `argpartition` for the top k."""
+
+    def __init__(self, bundle: Path, threads: int) -> None:
+        self.name = "onnxruntime + NumPy"
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        self._sessions = {
+            graph: onnxruntime.InferenceSession(
+                str(bundle / f"{graph}.onnx"), options, providers=["CPUExecutionProvider"]
+            )
+            for graph in ("backbone", "prompt_encoder", "fusion_moe")
+        }
+        recommender = Recommender(bundle)
+        self._manifest = recommender.manifest
+        self._row_of = recommender.items.row_of
+        self._tensors = _catalogue(bundle)
+        self._tokenizer = Tokenizer.from_file(str(bundle / "tokenizer.json"))
+        self._tokenizer.enable_truncation(self._manifest.prompt_token_limit)
+        self._tokenizer.no_padding()
+        self._cache: dict[str, tuple[Array, Array]] = {}
+
+    def search(self, histories: Histories, prompts: Sequence[str], k: int) -> Rows:
+        """See :class:`Pipeline`."""
+        rows = [np.array([self._row_of[i] for i in history]) for history in histories]
+        items = _left_padded(rows, self._manifest.history_limit)
+        (user,) = self._sessions["backbone"].run(None, {"items": items})
+        tokens, mask, wish = _stack([self._prompt(p) for p in prompts])
+        experts, gates = self._sessions["fusion_moe"].run(
+            ["experts", "gates"],
+            {
+                "user": user,
+                "tokens": tokens,
+                "attention_mask": mask,
+                "wish": wish,
+                "tag_vectors": self._tensors["tag_vectors"],
+            },
+        )
+        scores = _numpy_scores(self._manifest, self._tensors["vectors"], user, experts, gates)
+        for query, history in enumerate(rows):
+            scores[query, history] = -np.inf
+        best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+        order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
+        return np.take_along_axis(best, order, axis=1)
+
+    def _prompt(self, text: str) -> tuple[Array, Array]:
+        found = self._cache.get(text)
+        if found is None:
+            ids = np.array([self._tokenizer.encode(text).ids], dtype=np.int64)
+            feeds = {
+                "input_ids": ids,
+                "attention_mask": np.ones_like(ids),
+                "tag_embeddings": self._tensors["tag_embeddings"],
+            }
+            tokens, wish = self._sessions["prompt_encoder"].run(["tokens", "wish"], feeds)
+            found = self._cache[text] = tokens[0], wish[0]
+        return found
+
+    def forget(self) -> None:
+        """See :class:`Pipeline`."""
+        self._cache.clear()
+
+
+class EagerPipeline:
+    """The model as it was trained, in PyTorch eager mode, float32; `torch.topk` over all items."""
+
+    def __init__(self, checkpoint: Path, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self.name = "PyTorch eager"
+        loaded = load_checkpoint(checkpoint)
+        self._model, self._tokenizer = loaded.model, loaded.tokenizer
+        self._row_of = {item: row for row, item in enumerate(loaded.items["item_id"].to_pylist())}
+        with torch.no_grad():
+            self._vectors = self._model.item_vectors()
+        self._cache: dict[str, tuple[Array, Array]] = {}
+
+    @torch.no_grad()
+    def search(self, histories: Histories, prompts: Sequence[str], k: int) -> Rows:
+        """See :class:`Pipeline`."""
+        model = self._model
+        rows = [np.array([self._row_of[i] for i in history]) for history in histories]
+        user = model.backbone(torch.from_numpy(_left_padded(rows, model.backbone.max_history)))
+        tokens, mask, wish = map(torch.from_numpy, _stack([self._prompt(p) for p in prompts]))
+        experts, gates = model.fusion(user, tokens, mask, wish, model.tag_vectors)
+        scores = model.score(user, experts, gates, self._vectors)
+        for query, history in enumerate(rows):
+            scores[query, torch.from_numpy(history)] = float("-inf")
+        return torch.topk(scores, k).indices.numpy()
+
+    def _prompt(self, text: str) -> tuple[Array, Array]:
+        found = self._cache.get(text)
+        if found is None:
+            ids, mask = tokenize(self._tokenizer, [text])
+            tokens, wish = self._model.prompt_encoder(
+                torch.from_numpy(ids), torch.from_numpy(mask), self._model.tag_embeddings
+            )
+            found = self._cache[text] = tokens[0].numpy(), wish[0].numpy()
+        return found
+
+    def forget(self) -> None:
+        """See :class:`Pipeline`."""
+        self._cache.clear()
+
+
+def _catalogue(bundle: Path) -> dict[str, Array]:
+    from safetensors.numpy import load_file
+
+    return load_file(bundle / "catalogue.safetensors")
+
+
+def _left_padded(rows: Sequence[npt.NDArray[np.int64]], limit: int) -> npt.NDArray[np.int64]:
+    length = max(1, min(limit, max(len(history) for history in rows)))
+    items = np.zeros((len(rows), length), dtype=np.int64)
+    for query, history in enumerate(rows):
+        newest = history[-length:]
+        if len(newest):
+            items[query, -len(newest) :] = newest + 1
+    return items
+
+
+def _stack(encoded: Sequence[tuple[Array, Array]]) -> tuple[Array, npt.NDArray[np.int64], Array]:
+    length = max(len(tokens) for tokens, _ in encoded)
+    tokens = np.zeros((len(encoded), length, encoded[0][0].shape[1]), dtype=np.float32)
+    mask = np.zeros((len(encoded), length), dtype=np.int64)
+    for query, (known, _) in enumerate(encoded):
+        tokens[query, : len(known)] = known
+        mask[query, : len(known)] = 1
+    return tokens, mask, np.stack([wish for _, wish in encoded])
+
+
+def _numpy_scores(manifest: Manifest, vectors: Array, user: Array, experts: Array, gates: Array) -> Array:
+    """The score of docs/design.md for all items, float32 (B, N)."""
+    query = np.pad(user, ((0, 0), (0, vectors.shape[1] - user.shape[1])))
+    penalty = np.zeros((len(user), len(vectors)), dtype=np.float32)
+    for e, expert in enumerate(manifest.experts):
+        gate = gates[:, e : e + 1]
+        if expert.role == "toward":
+            query = query + gate * experts[:, e]
+        else:
+            x = experts[:, e] @ vectors.T + np.float32(expert.bias)
+            if manifest.phi == "relu":
+                penalty += gate * np.maximum(x, 0)
+            else:
+                penalty += gate * np.logaddexp(0, manifest.gain * x).astype(np.float32) / manifest.gain
+    return query @ vectors.T - penalty

@@ -1,0 +1,57 @@
+# Windows of training examples: nothing is lost, nothing is doubled.
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dpr_train.sequences import pad_left, training_windows
+
+LENGTHS = st.lists(st.integers(1, 14), min_size=1, max_size=4)
+
+
+@given(lengths=LENGTHS, window=st.integers(1, 6), seed=st.integers(0, 10_000))
+def test_each_interaction_is_a_target_once_and_follows_its_predecessor(
+    lengths: list[int], window: int, seed: int
+) -> None:
+    ends = np.cumsum(lengths)
+    # Rows are unique over all sequences, so a pair tells where it comes from.
+    sequences = [np.arange(end - length, end) for length, end in zip(lengths, ends, strict=True)]
+    inputs, targets = training_windows(sequences, window, np.random.default_rng(seed))
+    assert inputs.shape == targets.shape == (len(inputs), window)
+    asked = targets != 0
+    pairs = sorted(zip(inputs[asked].tolist(), targets[asked].tolist(), strict=True))
+    expected = [
+        (0 if place == 0 else int(row), int(row) + 1)
+        for sequence in sequences
+        for place, row in enumerate(sequence)
+    ]
+    assert pairs == sorted(expected)
+    assert (inputs[~asked] == 0).all()
+
+
+@given(lengths=LENGTHS, window=st.integers(1, 6), seed=st.integers(0, 10_000))
+def test_windows_are_contiguous_and_padded_on_the_left(lengths: list[int], window: int, seed: int) -> None:
+    sequences = [np.arange(100 * n, 100 * n + length) for n, length in enumerate(lengths)]
+    inputs, targets = training_windows(sequences, window, np.random.default_rng(seed))
+    for x, y in zip(inputs, targets, strict=True):
+        real = np.flatnonzero(y)
+        assert real.tolist() == list(range(window - len(real), window))
+        assert (np.diff(y[real]) == 1).all()
+        np.testing.assert_array_equal(x[real][1:], y[real][:-1])
+
+
+def test_offsets_differ_between_epochs() -> None:
+    sequences = [np.arange(50)]
+    starts = {
+        tuple(training_windows(sequences, 10, np.random.default_rng(seed))[1][:, 0].tolist())
+        for seed in range(8)
+    }
+    assert len(starts) > 1
+
+
+def test_pad_left_keeps_the_newest_items() -> None:
+    histories = [np.array(h, dtype=np.int64) for h in ([], [4], [0, 1, 2], [5, 6, 7, 8])]
+    assert pad_left(histories, 3).tolist() == [[0, 0, 0], [0, 0, 5], [1, 2, 3], [7, 8, 9]]
+    assert pad_left(histories, 3).dtype == np.int64
