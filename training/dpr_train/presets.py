@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dpr_train.config import BackboneConfig, BackboneStage, SteeringStage, TrainConfig, UnderstandingStage
 
 __all__ = ["preset"]
@@ -25,7 +27,7 @@ _PRESETS = {
 }
 
 
-def preset(dataset: str, backbone: str = "sasrec") -> TrainConfig:
+def preset(dataset: str, backbone: str = "sasrec", *, quick: bool = False) -> TrainConfig:
     """Settings for a data set by name; the defaults (those of ``ml-100k``) for one that is not known.
 
     Parameters
@@ -34,6 +36,13 @@ def preset(dataset: str, backbone: str = "sasrec") -> TrainConfig:
         Name of the data set.
     backbone : {"sasrec", "gru4rec"}
         Kind of backbone.
+    quick : bool
+        Cut every stage short: enough to see the whole path work, not for a model to keep.
     """
     config = _PRESETS.get(dataset, TrainConfig())
-    return config.model_copy(update={"backbone": config.backbone.model_copy(update={"kind": backbone})})
+    changes: dict[str, Any] = {"backbone": config.backbone.model_copy(update={"kind": backbone})}
+    if quick:
+        changes["stage1"] = config.stage1.model_copy(update={"epochs": 4})
+        changes["stage2"] = config.stage2.model_copy(update={"steps": 100, "batch_size": 32})
+        changes["stage3"] = config.stage3.model_copy(update={"epochs": 1, "prompts": 600})
+    return config.model_copy(update=changes)

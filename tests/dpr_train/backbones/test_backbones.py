@@ -20,7 +20,9 @@ def backbone(request: pytest.FixtureRequest) -> Backbone:
         torch.manual_seed(1)
         config = BackboneConfig(kind=request.param, dim=DIM, max_history=LONGEST, hidden=10)
         made = build_backbone(config, N_ITEMS)
-        for parameter in made.parameters():  # far from their tame start, where most of this would hold by chance
+        for (
+            parameter
+        ) in made.parameters():  # far from their tame start, where most of this would hold by chance
             parameter.data.add_(0.3 * torch.randn_like(parameter))
     return made.eval()
 
@@ -87,7 +89,9 @@ def test_logits_are_dot_products_with_the_item_vectors(backbone: Backbone) -> No
     logits = backbone.logits(states)
     assert logits.shape == (2, 3, N_ITEMS)
     assert backbone.item_vectors().shape == (N_ITEMS, DIM)
-    torch.testing.assert_close(backbone.item_vectors()[4], backbone.item_embedding.weight[5])  # row 4: token 5
+    torch.testing.assert_close(
+        backbone.item_vectors()[4], backbone.item_embedding.weight[5]
+    )  # row 4: token 5
     torch.testing.assert_close(logits[1, 2, 4], states[1, 2] @ backbone.item_embedding.weight[5])
 
 

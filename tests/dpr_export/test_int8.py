@@ -1,0 +1,146 @@
+# The prompt encoder with int8 weights: what is quantised, what is not, and that wishes hardly move.
+
+from __future__ import annotations
+
+import onnx
+import pytest
+
+from dpr_export import validate as validation
+from dpr_export import write_bundle
+from dpr_export.errors import ParityError
+from dpr_export.quantize import quantize_prompt_encoder
+from dpr_export.write_bundle import export_bundle
+from dpr_infer import Recommender
+
+PROMPTS = (
+    "comedy please",
+    "no horror",
+    "I want comedy but no war",
+    "hello",
+    "western or romance, no animation",
+)
+
+
+@pytest.fixture(scope="module")
+def int8(sasrec, tmp_path_factory):
+    """The rows of the comparison and the bundle, with the graphs that were exported before."""
+    out = tmp_path_factory.mktemp("int8") / "bundle"
+
+    def copy_graphs(_model, folder):
+        for graph in sasrec.graphs.values():
+            (folder / graph.file).write_bytes((sasrec.bundle / graph.file).read_bytes())
+        return sasrec.graphs
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write_bundle, "export_graphs", copy_graphs)
+        return export_bundle(sasrec.folder, out, precision="int8"), out
+
+
+def operators(path, ops: set[str]) -> list[onnx.NodeProto]:
+    return [node for node in onnx.load(path).graph.node if node.op_type in ops]
+
+
+def after_the_encoder(path) -> set[str]:
+    """Names of the values that are computed from ``tokens`` or ``tag_embeddings``: the understanding head."""
+    reached = {"tokens", "tag_embeddings"}
+    for node in onnx.load(path).graph.node:
+        if reached & set(node.input):
+            reached |= set(node.output)
+    return reached
+
+
+def test_the_bundle_is_whole_and_smaller(sasrec, int8):
+    _, out = int8
+    recommender = Recommender(out, verify="full")
+    assert recommender.manifest.encoder_precision == "int8"
+    assert sasrec.recommender.manifest.encoder_precision == "fp32"
+    names = sorted(path.name for path in out.iterdir())
+    assert names == sorted(path.name for path in sasrec.bundle.iterdir())
+    small, large = ((folder / "prompt_encoder.onnx").stat().st_size for folder in (out, sasrec.bundle))
+    assert (
+        small < large - 30_000
+    )  # two layers of 8192 weights each, three bytes less a weight, less the scales
+    for name in ("backbone.onnx", "fusion_moe.onnx", "catalogue.safetensors"):
+        assert (out / name).read_bytes() == (sasrec.bundle / name).read_bytes()
+
+
+def test_every_product_with_the_encoders_weights_is_quantised(int8):
+    _, out = int8
+    path = out / "prompt_encoder.onnx"
+    weights = {tensor.name for tensor in onnx.load(path).graph.initializer}
+    head = after_the_encoder(path)
+    in_encoder = [
+        node
+        for node in operators(path, {"MatMul", "Gemm"})
+        if not head & set(node.input) and weights & set(node.input)
+    ]
+    assert in_encoder == []
+    assert (
+        len(operators(path, {"MatMulInteger"})) == 2 * 6
+    )  # query, key, value, output and two of the feed forward
+
+
+def test_the_head_keeps_float32(sasrec, int8):
+    _, out = int8
+    head = after_the_encoder(out / "prompt_encoder.onnx")
+    for node in operators(out / "prompt_encoder.onnx", {"MatMulInteger", "DynamicQuantizeLinear"}):
+        assert not head & set(node.input), node.name
+
+    def head_products(path):
+        reached = after_the_encoder(path)
+        return [node for node in operators(path, {"MatMul", "Gemm"}) if reached & set(node.input)]
+
+    before, after = (head_products(folder / "prompt_encoder.onnx") for folder in (sasrec.bundle, out))
+    assert len(after) == len(before) > 0
+
+
+def test_scales_are_one_a_column(int8):
+    _, out = int8
+    graph = onnx.load(out / "prompt_encoder.onnx").graph
+    shapes = {
+        tensor.name: tuple(tensor.dims)
+        for tensor in graph.initializer
+        if tensor.data_type == onnx.TensorProto.INT8
+    }
+    weights = {name: shape for name, shape in shapes.items() if len(shape) == 2}
+    assert len(weights) == 2 * 6
+    scales = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer if "scale" in tensor.name}
+    for name, (_, columns) in weights.items():
+        assert scales[name.replace("_quantized", "_scale")] == (columns,), name
+
+
+def test_wishes_hardly_move(sasrec, int8):
+    rows, out = int8
+    wish = [row for row in rows if (row.graph, row.output) == ("prompt_encoder", "wish")]
+    assert wish
+    assert all(row.bound == validation.INT8_WISH_BOUND for row in wish)
+    assert 0 < max(row.max_relative_error for row in wish) < 0.05  # measured: 0.001 for this encoder
+    recommender = Recommender(out)
+    for prompt in PROMPTS:
+        exact = {wish.tag: wish for wish in sasrec.recommender.wishes(prompt)}
+        coarse = {wish.tag: wish for wish in recommender.wishes(prompt)}
+        assert coarse.keys() == exact.keys(), prompt
+        for tag, wish in exact.items():
+            assert coarse[tag].asked == pytest.approx(wish.asked, abs=0.02), (prompt, tag)
+            assert coarse[tag].refused == pytest.approx(wish.refused, abs=0.02), (prompt, tag)
+
+
+def test_other_graphs_keep_the_strict_bound(int8):
+    rows, _ = int8
+    assert {row.bound for row in rows if row.graph in ("backbone", "fusion_moe")} == {validation.FP32_BOUND}
+
+
+@pytest.mark.usefixtures("quick")
+def test_wishes_that_move_too_far_are_refused(sasrec, tmp_path, monkeypatch):
+    monkeypatch.setattr(validation, "INT8_WISH_BOUND", 1e-9)
+    with pytest.raises(ParityError, match="prompt_encoder wish"):
+        export_bundle(sasrec.folder, tmp_path / "bundle", precision="int8")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_quantisation_leaves_no_scratch_files(tmp_path):
+    path = tmp_path / "prompt_encoder.onnx"
+    path.write_bytes(b"no graph")
+    with pytest.raises(Exception, match=r".+"):
+        quantize_prompt_encoder(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["prompt_encoder.onnx"]
