@@ -17,6 +17,7 @@ from dpr_infer import Recommender
 from dpr_infer.manifest import Manifest
 from dpr_train.checkpoint import load_checkpoint
 from dpr_train.prompt_encoder import tokenize
+from dpr_train.sequences import pad_left
 
 __all__ = ["EagerPipeline", "OnnxNumpyPipeline", "OurPipeline", "Pipeline"]
 
@@ -167,14 +168,8 @@ def _catalogue(bundle: Path) -> dict[str, Array]:
     return load_file(bundle / "catalogue.safetensors")
 
 
-def _left_padded(rows: Sequence[npt.NDArray[np.int64]], limit: int) -> npt.NDArray[np.int64]:
-    length = max(1, min(limit, max(len(history) for history in rows)))
-    items = np.zeros((len(rows), length), dtype=np.int64)
-    for query, history in enumerate(rows):
-        newest = history[-length:]
-        if len(newest):
-            items[query, -len(newest) :] = newest + 1
-    return items
+def _left_padded(rows: Sequence[Rows], limit: int) -> Rows:
+    return pad_left(rows, max(1, min(limit, max(len(history) for history in rows))))
 
 
 def _stack(encoded: Sequence[tuple[Array, Array]]) -> tuple[Array, npt.NDArray[np.int64], Array]:

@@ -22,11 +22,13 @@ from dpr_export.graph import ExportedGraph, export_graphs
 from dpr_export.quantize import quantize_prompt_encoder
 from dpr_export.validate import ParityRow, validate
 from dpr_infer import Recommender
-from dpr_train.checkpoint import Checkpoint, load_checkpoint
+from dpr_train.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 
 __all__ = ["PRECISIONS", "export_bundle"]
 
 PRECISIONS = ("fp32", "int8")
+# What the manifest takes over from the checkpoint's training.json.
+_RECORD_KEYS = ("dataset", "data_sha256", "licence", "redistributable")
 
 
 def export_bundle(
@@ -71,6 +73,7 @@ def export_bundle(
     _check_destination(out, force=force)
     say(f"reading {checkpoint_folder}")
     checkpoint = load_checkpoint(checkpoint_folder)
+    _check_record(checkpoint, checkpoint_folder)
     _check_weights(checkpoint)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as holder:
@@ -103,6 +106,15 @@ def _is_bundle(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(manifest, dict) and manifest.get("format") == "dpr-bundle"
+
+
+def _check_record(checkpoint: Checkpoint, folder: Path) -> None:
+    missing = [key for key in _RECORD_KEYS if key not in checkpoint.training]
+    if missing:
+        raise CheckpointError(
+            f"{folder / 'training.json'}: expected the keys {', '.join(_RECORD_KEYS)}; "
+            f"missing: {', '.join(missing)}"
+        )
 
 
 def _check_weights(checkpoint: Checkpoint) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
+from torch.nn.functional import pad
 
 from dpr_infer._core import Catalogue, ScoreRule
 from dpr_train.checkpoint import Checkpoint
@@ -47,27 +47,25 @@ def query(model: DPR, *, wish: torch.Tensor | None = None) -> tuple[torch.Tensor
     return (user, *model.fusion(user, tokens, mask, drawn, model.tag_vectors))
 
 
-@pytest.mark.parametrize("strength", [0.0, 0.7, 1.0, 3.0])
-@pytest.mark.parametrize(
-    "experts", [("toward", "away"), ("away", "toward", "away", "toward"), ("away",), ("toward",)]
-)
-@pytest.mark.parametrize(("phi", "gain"), [("relu", 1.0), ("softplus", 1.0), ("softplus", 2.5)])
+@pytest.mark.parametrize("experts", [("toward", "away"), ("away", "toward", "away", "toward"), ("away",)])
+@pytest.mark.parametrize(("phi", "gain"), [("relu", 1.0), ("softplus", 2.5)])
 @torch.no_grad()
 def test_score_agrees_with_the_core(
-    encoder_folder: Path, phi: str, gain: float, experts: tuple[str, ...], strength: float
+    encoder_folder: Path, phi: str, gain: float, experts: tuple[str, ...]
 ) -> None:
     model = make(encoder_folder, phi=phi, phi_gain=gain, experts=experts)
     user, vectors, gates = query(model)
     items = model.item_vectors()
-    scores = model.score(user, vectors, gates, items, strength=strength)
     rule = ScoreRule(roles=experts, biases=model.expert_biases().tolist(), phi=phi, gain=gain)
     arrays = [x.contiguous().numpy() for x in (user, vectors, gates)]
-    reference = Catalogue(items.contiguous().numpy()).reference_scores(
-        *arrays, rule=rule, strength=np.full(BATCH, strength, np.float32)
-    )
-    np.testing.assert_allclose(scores.numpy(), reference, rtol=0, atol=1e-4)
-    moved = (scores - model.backbone.logits(user)).abs().max()
-    assert moved > 0.05 if strength else moved < 1e-5
+    catalogue = Catalogue(items.contiguous().numpy())
+    for strength in (0.0, 0.7, 3.0):
+        scores = model.score(user, vectors, gates, items, strength=strength)
+        strengths = np.full(BATCH, strength, np.float32)
+        reference = catalogue.reference_scores(*arrays, rule=rule, strength=strengths)
+        np.testing.assert_allclose(scores.numpy(), reference, rtol=0, atol=1e-4)
+        moved = (scores - model.backbone.logits(user)).abs().max()
+        assert moved > 0.05 if strength else moved < 1e-5
 
 
 @pytest.mark.parametrize("phi", ["relu", "softplus"])
@@ -76,7 +74,7 @@ def test_without_a_wish_or_strength_the_ranking_is_plain(encoder_folder: Path, p
     model = make(encoder_folder, phi=phi)
     items = model.item_vectors()
     user, experts, gates = query(model, wish=torch.full((BATCH, len(TAGS), 2), 0.19))
-    plain = F.pad(user, (0, 6)) @ items.T
+    plain = pad(user, (0, 6)) @ items.T
     assert torch.equal(model.score(user, experts, gates, items), plain)
     user, experts, gates = query(model)
     assert torch.equal(model.score(user, experts, gates, items, strength=0.0), plain)

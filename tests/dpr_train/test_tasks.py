@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dpr_train.tasks import RECENT, recent_tag_counts, refused_tag, wanted_tag
@@ -19,6 +19,8 @@ def columns(tags: list[tuple[bool, int, int]]) -> tuple[np.ndarray, np.ndarray, 
 
 
 @given(tags=TAGS)
+@example(tags=[(True, 1, 1), (True, 0, 4)])  # the least habit comes before the rarest tag
+@example(tags=[(True, 1, 3), (True, 1, 2), (True, 1, 2)])
 def test_wanted_is_the_targets_tag_that_habit_leads_to_least(tags: list[tuple[bool, int, int]]) -> None:
     best = None
     for g, (has, count, frequency) in enumerate(tags):
@@ -29,6 +31,7 @@ def test_wanted_is_the_targets_tag_that_habit_leads_to_least(tags: list[tuple[bo
 
 
 @given(tags=TAGS)
+@example(tags=[(True, 5, 1), (False, 3, 1), (False, 4, 1), (False, 4, 1)])
 def test_refused_is_the_strongest_habit_that_the_target_breaks(tags: list[tuple[bool, int, int]]) -> None:
     best = None
     for g, (has, count, _) in enumerate(tags):

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
@@ -123,31 +125,47 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     Raises
     ------
     CheckpointError
-        If the folder is not a checkpoint, a file is missing, or sizes do not fit; names what, expected and got.
+        If the folder is not a checkpoint, a file is missing or damaged, or sizes do not fit; names what,
+        expected and got.
     """
     folder = Path(folder)
     config = _read_config(folder)
     for name in _FILES:
         if not (folder / name).exists():
             raise CheckpointError(f"{folder}: expected {name}, got none")
-    items = pq.read_table(folder / "items.parquet")
+    with _reading(folder / "items.parquet"):
+        items = pq.read_table(folder / "items.parquet")
+        matrix = tag_matrix(items, config.tags)
     if len(items) != config.n_items:
         raise CheckpointError(f"{folder / 'items.parquet'}: expected {config.n_items} rows, got {len(items)}")
     encoder_folder = folder / _ENCODER
-    model = DPR(config, tag_matrix(items, config.tags), encoder_folder)
-    missing, unexpected = model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+    with _reading(encoder_folder):
+        model = DPR(config, matrix, encoder_folder)
+        tokenizer = load_tokenizer(encoder_folder, config.prompt_encoder.max_tokens)
+    with _reading(folder / "model.safetensors"):
+        missing, unexpected = model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
     missing = [key for key in missing if not key.startswith(_ENCODER_PREFIX)]
     if missing or unexpected:
         raise CheckpointError(
             f"{folder / 'model.safetensors'}: missing tensors {missing}, unexpected {unexpected}"
         )
+    with _reading(folder / "examples.parquet"):
+        examples = pq.read_table(folder / "examples.parquet")
+    with _reading(folder / "training.json"):
+        training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     return Checkpoint(
-        model=model.eval(),
-        tokenizer=load_tokenizer(encoder_folder, config.prompt_encoder.max_tokens),
-        items=items,
-        examples=pq.read_table(folder / "examples.parquet"),
-        training=json.loads((folder / "training.json").read_text(encoding="utf-8")),
+        model=model.eval(), tokenizer=tokenizer, items=items, examples=examples, training=training
     )
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what a damaged file makes its reader raise into one error that names the file."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: expected a whole file of a checkpoint, got {reason}") from error
 
 
 def _read_config(folder: Path) -> ModelConfig:
@@ -156,11 +174,13 @@ def _read_config(folder: Path) -> ModelConfig:
         raise CheckpointError(
             f"{folder}: expected a checkpoint with config.json, got none (is its training finished?)"
         )
-    stored = json.loads(path.read_text(encoding="utf-8"))
+    with _reading(path):
+        stored = dict(json.loads(path.read_text(encoding="utf-8")))
     header = {key: stored.pop(key, None) for key in _FORMAT}
     if header != _FORMAT:
         raise CheckpointError(f"{path}: expected {_FORMAT}, got {header}")
-    return ModelConfig.model_validate(stored)
+    with _reading(path):
+        return ModelConfig.model_validate(stored)
 
 
 def tag_matrix(items: pa.Table, tags: Sequence[str]) -> npt.NDArray[np.bool_]:

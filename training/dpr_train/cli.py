@@ -77,16 +77,23 @@ def train_command(
     data = load_dataset(dataset, cache_dir=cache_dir, source=source)
     console.print(f"[bold]{data.name}[/bold]\n{data.report}", highlight=False)
     encoder = prompt_encoder or fetch_minilm(_cache(cache_dir))
-    with TrainingConsole(console) as screen:
-        rows = train(
-            data,
-            settings,
-            out,
-            encoder_folder=encoder,
-            restart=restart,
-            progress=screen.progress,
-            report=screen.report,
+    try:
+        with TrainingConsole(console) as screen:
+            rows = train(
+                data,
+                settings,
+                out,
+                encoder_folder=encoder,
+                restart=restart,
+                progress=screen.progress,
+                report=screen.report,
+            )
+    except KeyboardInterrupt:  # caught here: typer would end the program without a word
+        Console(stderr=True, soft_wrap=True).print(
+            "dpr-train: interrupted; the same command, without --restart, goes on from the last saved epoch",
+            highlight=False,
         )
+        raise typer.Exit(130) from None
     console.print(results_table(rows, f"{data.name}, test split"))
     console.print(f"Checkpoint: {out}  ({time.monotonic() - begun:.0f} s)", highlight=False)
 
@@ -129,8 +136,18 @@ def evaluate_command(
 def _settings(base: TrainConfig, config: Path | None, seed: int, threads: int) -> TrainConfig:
     values = base.model_dump()
     if config is not None:
-        _merge(values, json.loads(config.read_text(encoding="utf-8")))
+        _merge(values, _read_changes(config))
     return TrainConfig.model_validate(values | {"seed": seed, "threads": threads})
+
+
+def _read_changes(path: Path) -> dict[str, Any]:
+    try:
+        changes = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path}: expected JSON, got {error}") from error
+    if not isinstance(changes, dict):
+        raise RunError(f"{path}: expected a JSON object of settings, got {type(changes).__name__}")
+    return changes
 
 
 def _merge(values: dict[str, Any], changes: dict[str, Any]) -> None:
@@ -145,17 +162,21 @@ def _cache(cache_dir: Path | None) -> Path:
     return cache_dir or Path(pooch.os_cache("dpr-infer"))
 
 
+def _one_line(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    return "; ".join(
+        f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}, got {entry['input']!r}"
+        for entry in error.errors()
+    )
+
+
 def main() -> None:
-    """Run ``dpr-train``: exit code 0, 1 for an error of data or folders, 2 for wrong arguments."""
+    """Run ``dpr-train``: exit code 0; 1 for an error of data or folders, 2 for wrong arguments, 130 if interrupted."""
     try:
         app()
-    except (DataError, RunError, CheckpointError, FileNotFoundError, ValidationError, ValueError) as error:
+    except (DataError, RunError, CheckpointError, OSError, ValueError) as error:
         Console(stderr=True, soft_wrap=True).print(
-            f"dpr-train: {error}", style="red", highlight=False, markup=False
+            f"dpr-train: {_one_line(error)}", style="red", highlight=False, markup=False
         )
         raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        Console(stderr=True).print(
-            "\ndpr-train: interrupted; the same command goes on from the last saved epoch"
-        )
-        raise SystemExit(130) from None

@@ -6,10 +6,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import transformers
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
@@ -85,7 +87,7 @@ def build_prompt_encoder(config: PromptEncoderConfig, folder: Path) -> PromptEnc
     FileNotFoundError
         If a needed file is missing; names it.
     ValueError
-        If the encoder is not of BERT's kind, or too short for ``max_tokens``.
+        If the encoder is not of BERT's kind, lacks weights, or is too short for ``max_tokens``.
     """
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
@@ -96,21 +98,34 @@ def build_prompt_encoder(config: PromptEncoderConfig, folder: Path) -> PromptEnc
         raise ValueError(
             f"{folder}: model_type expected 'bert' (MiniLM, BERT, BGE, E5, GTE small...), got {kind!r}"
         )
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
-    encoder = transformers.BertModel.from_pretrained(
-        folder,
-        add_pooling_layer=False,  # nothing reads it
-        local_files_only=True,
-        trust_remote_code=False,
-        use_safetensors=True,
-        attn_implementation="sdpa",
-        dtype=torch.float32,
-    )
+    encoder = _load_bert(folder)
     longest = encoder.config.max_position_embeddings
     if config.max_tokens > longest:
         raise ValueError(f"prompt_encoder.max_tokens is {config.max_tokens}; the encoder takes {longest}")
     return PromptEncoder(encoder, config)
+
+
+def _load_bert(folder: Path) -> Any:
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    weights = folder / "model.safetensors"
+    try:
+        encoder, loading = transformers.BertModel.from_pretrained(
+            folder,
+            add_pooling_layer=False,  # nothing reads it
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            attn_implementation="sdpa",
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    except SafetensorError as error:
+        raise ValueError(f"{weights}: expected safetensors, got {error}") from error
+    missing = sorted(loading["missing_keys"])
+    if missing:  # transformers would go on with random weights in their place
+        raise ValueError(f"{weights}: expected all weights of the encoder, got none for {missing}")
+    return encoder
 
 
 def load_tokenizer(folder: Path, max_tokens: int) -> Tokenizer:
@@ -118,7 +133,10 @@ def load_tokenizer(folder: Path, max_tokens: int) -> Tokenizer:
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise FileNotFoundError(f"{folder}: expected a fast tokenizer in tokenizer.json, got none")
-    tokenizer = Tokenizer.from_file(str(path))
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises nothing more precise
+        raise ValueError(f"{path}: expected a fast tokenizer, got {error}") from error
     tokenizer.enable_truncation(max_tokens)
     tokenizer.no_padding()
     return tokenizer

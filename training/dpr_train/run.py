@@ -156,6 +156,8 @@ def train(
 def _claim(out: Path, identity: dict[str, Any], *, restart: bool) -> None:
     """Make sure that the folder is new, or holds the beginning of this very run."""
     if restart and out.exists():
+        if any(out.iterdir()) and not _is_ours(out):
+            raise RunError(f"{out}: expected a checkpoint or a begun run to forget, got other files")
         for name in ("stages", "prompt_encoder", ".partial"):
             shutil.rmtree(out / name, ignore_errors=True)
         for name in ("config.json", "run.json"):
@@ -176,6 +178,12 @@ def _claim(out: Path, identity: dict[str, Any], *, restart: bool) -> None:
         raise RunError(f"{out} is not empty; expected a new folder, or one that a training run left")
     out.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps(identity, indent=2) + "\n", encoding="utf-8")
+
+
+def _is_ours(out: Path) -> bool:
+    """Whether a training run left this folder; files of anything else must not be deleted."""
+    config = out / "config.json"
+    return (out / "run.json").exists() or (config.is_file() and b'"dpr-checkpoint"' in config.read_bytes())
 
 
 def _differences(begun: Any, identity: Any, path: str = "") -> list[str]:

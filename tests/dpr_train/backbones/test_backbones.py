@@ -49,6 +49,14 @@ def test_padding_does_not_change_the_states_of_real_positions(backbone: Backbone
 
 
 @torch.no_grad()
+def test_padding_has_the_state_of_an_empty_history_wherever_it_lies(backbone: Backbone) -> None:
+    empty = backbone(tokens([HISTORIES[0]], 1))
+    for history in HISTORIES[:4]:
+        padding = backbone.states(tokens([history], LONGEST))[0, : LONGEST - len(history)]
+        torch.testing.assert_close(padding, empty.expand_as(padding), rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
 def test_forward_is_the_last_state(backbone: Backbone) -> None:
     batch = tokens(HISTORIES, LONGEST)
     states = backbone.states(batch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ EPOCHS = 6
 SCORES = [0.1, 0.5, 0.3, 0.5, 0.4, 0.2]  # the best is epoch 1, the first of equals
 
 
-class InterruptedError_(Exception):
+class StopError(Exception):
     pass
 
 
@@ -42,7 +43,7 @@ class Job:
         total = 0.0
         for step in range(3):
             if epoch == self.stop_after and step == 1:  # amid an epoch, after some damage
-                raise InterruptedError_
+                raise StopError
             x = (
                 torch.from_numpy(rng.standard_normal((16, 4)).astype(np.float32))
                 + torch.rand(1) * random.random()
@@ -73,7 +74,7 @@ def test_an_interrupted_run_ends_like_one_that_was_not(
     whole = Job(tmp_path / "whole")
     log = whole.run(better)
     for stop in stops:
-        with pytest.raises(InterruptedError_):
+        with pytest.raises(StopError):
             Job(tmp_path / "parts", stop_after=stop).run(better)
     last = Job(tmp_path / "parts")
     assert last.run(better) == log
@@ -90,8 +91,19 @@ def test_a_finished_stage_runs_nothing_again(tmp_path: Path) -> None:
     assert_same(again.weights(), first.weights())
 
 
+def test_no_epoch_repeats_the_draws_of_another(tmp_path: Path) -> None:
+    drawn = []
+
+    def epoch(_: int, rng: np.random.Generator) -> Metrics:
+        drawn.extend([rng.random(), torch.rand(1).item(), random.random()])
+        return {}
+
+    Job(tmp_path).stage.run(EPOCHS, epoch)
+    assert len(set(drawn)) == 3 * EPOCHS
+
+
 def test_the_best_epoch_before_a_stop_is_kept_across_it(tmp_path: Path) -> None:
-    with pytest.raises(InterruptedError_):
+    with pytest.raises(StopError):
         Job(tmp_path, stop_after=3).run(score)
     best = Job(tmp_path / "other")
     best.run()
@@ -103,7 +115,7 @@ def test_the_best_epoch_before_a_stop_is_kept_across_it(tmp_path: Path) -> None:
 def test_a_torn_file_is_not_read(tmp_path: Path) -> None:
     whole = Job(tmp_path / "whole")
     log = whole.run(score)
-    with pytest.raises(InterruptedError_):
+    with pytest.raises(StopError):
         Job(tmp_path / "parts", stop_after=2).run(score)
     for name in ("progress", "best"):
         (tmp_path / "parts" / f"{name}.partial").write_bytes(b"\x10\x00\x00")
@@ -129,6 +141,6 @@ def test_learning_rate_warms_up_and_falls_to_nothing() -> None:
         cosine_lr(optimizer, step, 10, warmup=4)
         rates.append(optimizer.param_groups[0]["lr"])
     assert rates[:5] == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.0])
-    assert all(a > b for a, b in zip(rates[4:], rates[5:], strict=False))
+    assert all(a > b for a, b in pairwise(rates[4:]))
     assert rates[7] == pytest.approx(1.0)
     assert 0 < rates[-1] < 0.2

@@ -57,7 +57,7 @@ class PromptPool:
         n_tags = len(grammar.tags)
         singles = max(4, size * 2 // 5 // (2 * n_tags))
         keys = [(tag, -1) for tag in range(n_tags)] * singles + [(-1, tag) for tag in range(n_tags)] * singles
-        keys += [(-1, -1)] * (size // 20)
+        keys += [(-1, -1)] * max(1, size // 20)
         pairs = [(a, r) for a in range(n_tags) for r in range(n_tags) if a != r]
         left = max(0, size - len(keys))
         order = rng.permutation(len(pairs))
