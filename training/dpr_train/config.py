@@ -97,7 +97,7 @@ class BackboneStage(_Frozen):
 class UnderstandingStage(_Frozen):
     """Stage 2: the prompt encoder, on generated text alone."""
 
-    steps: int = Field(700, ge=1)
+    steps: int = Field(550, ge=1)
     batch_size: int = Field(64, ge=1)
     lr_encoder: float = Field(1.5e-4, gt=0)
     lr_head: float = Field(2e-3, gt=0)

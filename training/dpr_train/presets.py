@@ -43,6 +43,8 @@ def preset(dataset: str, backbone: str = "sasrec", *, quick: bool = False) -> Tr
     changes: dict[str, Any] = {"backbone": config.backbone.model_copy(update={"kind": backbone})}
     if quick:
         changes["stage1"] = config.stage1.model_copy(update={"epochs": 4})
-        changes["stage2"] = config.stage2.model_copy(update={"steps": 100, "batch_size": 32})
+        changes["stage2"] = config.stage2.model_copy(
+            update={"steps": min(100, config.stage2.steps), "batch_size": 32}
+        )
         changes["stage3"] = config.stage3.model_copy(update={"epochs": 1, "prompts": 600})
     return config.model_copy(update=changes)

@@ -15,7 +15,7 @@ import torch
 
 from dpr_train.checkpoint import save_checkpoint
 from dpr_train.config import ModelConfig, TrainConfig
-from dpr_train.data import Dataset, leave_one_out
+from dpr_train.data import Dataset, file_sha256, leave_one_out
 from dpr_train.evaluate import ResultRow, evaluate
 from dpr_train.examples import choose_examples
 from dpr_train.model import DPR
@@ -83,14 +83,23 @@ def train(
         raise RunError(
             f"data set {dataset.name!r}: expected items with tags, got none; there is nothing to prompt for"
         )
-    identity = {"config": config.model_dump(mode="json"), "data": dataset.source_sha256, "name": dataset.name}
-    _claim(out, identity, restart=restart)
+    if restart and encoder_folder.resolve().is_relative_to(out.resolve()):
+        raise RunError(
+            f"{encoder_folder}: expected a prompt encoder outside of {out}, which --restart empties"
+        )
     torch.set_num_threads(config.threads)
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(config.seed)
     split = leave_one_out(dataset.sequences)
     model = DPR(_model_config(dataset, config), dataset.tag_matrix, encoder_folder)
     tokenizer = load_tokenizer(encoder_folder, config.prompt_encoder.max_tokens)
+    identity = {
+        "name": dataset.name,
+        "data": dataset.source_sha256,
+        "encoder": file_sha256(encoder_folder / "model.safetensors"),
+        "config": config.model_dump(mode="json"),
+    }
+    _claim(out, identity, restart=restart)
     stages = out / "stages"
     metrics: dict[str, Any] = {}
 

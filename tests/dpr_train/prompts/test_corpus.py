@@ -80,6 +80,15 @@ def test_split_by_family_is_disjoint_and_whole(training: Corpus, every: int) -> 
     assert kept.words == held.words == training.words
 
 
+def test_held_out_words_are_not_training_words(training: Corpus) -> None:
+    heldout = load_corpus("heldout")
+    for kind in ("nouns", "meanings", "meanings_refuse"):
+        ours = {word.casefold() for words in training.words.values() for word in getattr(words, kind)}
+        theirs = {word.casefold() for words in heldout.words.values() for word in getattr(words, kind)}
+        assert theirs
+        assert ours & theirs == set()
+
+
 def write_corpus(folder: Path, **changes: str) -> None:
     texts = {"ask": "{tag}", "refuse": "no {tag}", "compound": "{yes}, no {no}", "neutral": "hello"} | changes
     (folder / "mine").mkdir()

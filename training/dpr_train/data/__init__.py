@@ -8,7 +8,7 @@ from dpr_train.data.load import DATASET_NAMES, load_dataset
 from dpr_train.data.own_data import load_own_data, write_own_data
 from dpr_train.data.split import LeaveOneOut, leave_one_out
 from dpr_train.data.synthetic import make_synthetic
-from dpr_train.data.wheel import extract_members, fetch_wheel
+from dpr_train.data.wheel import extract_members, fetch_wheel, file_sha256
 
 __all__ = [
     "DATASET_NAMES",
@@ -20,6 +20,7 @@ __all__ = [
     "LeaveOneOut",
     "extract_members",
     "fetch_wheel",
+    "file_sha256",
     "leave_one_out",
     "load_dataset",
     "load_own_data",

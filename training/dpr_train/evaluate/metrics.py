@@ -49,7 +49,7 @@ def target_rank(scores: Tensor, target: Tensor) -> Tensor:
 
 
 def top_rows(scores: Tensor, k: int) -> Tensor:
-    """Rows of the k best items of each query, int64 (B, k), ties by row; entries of masked items are -1."""
+    """Rows of the k best items of each query, int64 (B, min(k, N)), ties by row; masked ones are -1."""
     # A stable sort of the negated scores keeps ties in row order; topk does not promise any.
     order = torch.sort(-scores, dim=1, stable=True).indices[:, :k]
     return torch.where(torch.isneginf(scores.gather(1, order)), -1, order)
