@@ -1,4 +1,4 @@
-# The README's promises: its links lead somewhere, its make targets exist, and its first use on own data runs as written.
+# What the README promises: links lead somewhere, make targets exist, and the first use on own data runs as written.
 from __future__ import annotations
 
 import os

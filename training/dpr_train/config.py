@@ -97,8 +97,8 @@ class BackboneStage(_Frozen):
 class UnderstandingStage(_Frozen):
     """Stage 2: the prompt encoder, on generated text alone."""
 
-    steps: int = Field(550, ge=1)
-    batch_size: int = Field(64, ge=1)
+    steps: int = Field(640, ge=1)
+    batch_size: int = Field(48, ge=1)
     lr_encoder: float = Field(1.5e-4, gt=0)
     lr_head: float = Field(2e-3, gt=0)
     checkpoint_every: int = Field(100, ge=1)
@@ -112,7 +112,7 @@ class SteeringStage(_Frozen):
     lr: float = Field(2e-3, gt=0)
     wanted_weight: float = Field(0.2, ge=0)
     forbidden_weight: float = Field(1.0, ge=0)
-    prompts: int = Field(6000, ge=1)
+    prompts: int = Field(5000, ge=1)
 
 
 class TrainConfig(_Frozen):

@@ -15,7 +15,7 @@ _PRESETS = {
         stage1=BackboneStage(
             epochs=16, batch_size=32, lr=1.5e-3, weight_decay=0.01, evaluate_every=2, bf16=True
         ),
-        stage2=UnderstandingStage(steps=1500),
+        stage2=UnderstandingStage(steps=1500, batch_size=64),
         stage3=SteeringStage(epochs=1),
     ),
     "synthetic": TrainConfig(

@@ -1,4 +1,4 @@
-# One training run, top to bottom: data -> three stages -> evaluation -> checkpoint.
+# One training run, top to bottom: data -> three stages -> evaluation -> checkpoint. Stages 1 and 2 run side by side.
 """Train a promptable recommender and leave a checkpoint folder."""
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from dpr_train.progress import Progress, silent
 from dpr_train.prompt_encoder import load_tokenizer
 from dpr_train.prompts import PromptGrammar, load_corpus, split_families
 from dpr_train.stages.backbone import next_item_metrics, train_backbone
+from dpr_train.stages.backbone_process import BackboneProcess
 from dpr_train.stages.steering import train_steering
 from dpr_train.stages.understanding import train_understanding
 
@@ -103,6 +104,35 @@ def train(
     stages = out / "stages"
     metrics: dict[str, Any] = {}
 
+    kept, held_back = split_families(load_corpus(), _HELD_BACK)
+    grammar = PromptGrammar(kept, dataset.tag_names)
+    backbone_threads = max(1, config.threads // 2)
+    with BackboneProcess(
+        stages / "backbone",
+        config.backbone,
+        config.stage1,
+        n_items=dataset.n_items,
+        train=split.train,
+        valid_targets=split.validation,
+        seed=config.seed,
+        threads=backbone_threads,
+    ) as beside:
+        torch.set_num_threads(max(1, config.threads - config.threads // 2))
+        if config.threads == 1:
+            beside.wait(progress)
+        log = train_understanding(
+            model.prompt_encoder,
+            tokenizer,
+            grammar,
+            PromptGrammar(held_back, dataset.tag_names),
+            config.stage2,
+            seed=config.seed,
+            folder=stages / "understanding",
+            progress=beside.beside(progress),
+        )
+        metrics["understanding"] = log[-1]
+        beside.wait(progress)
+    torch.set_num_threads(backbone_threads)  # in case something is left to do: the sums must be the same
     log = train_backbone(
         model.backbone,
         split.train,
@@ -112,25 +142,12 @@ def train(
         folder=stages / "backbone",
         progress=progress,
     )
+    torch.set_num_threads(config.threads)
     metrics["backbone"] = {"epochs": log} | {
         f"valid_{k}": v for k, v in next_item_metrics(model.backbone, split.train, split.validation).items()
     }
     report("backbone", {k: v for k, v in metrics["backbone"].items() if k != "epochs"})
-
-    kept, held_back = split_families(load_corpus(), _HELD_BACK)
-    grammar = PromptGrammar(kept, dataset.tag_names)
-    log = train_understanding(
-        model.prompt_encoder,
-        tokenizer,
-        grammar,
-        PromptGrammar(held_back, dataset.tag_names),
-        config.stage2,
-        seed=config.seed,
-        folder=stages / "understanding",
-        progress=progress,
-    )
-    metrics["understanding"] = log[-1]
-    report("understanding", log[-1])
+    report("understanding", metrics["understanding"])
 
     model.embed_tags(tokenizer)
     log = train_steering(

@@ -16,7 +16,7 @@ from dpr_train.config import BackboneStage
 from dpr_train.evaluate.metrics import hit_rate, mask_items, ndcg, target_rank
 from dpr_train.progress import Progress
 from dpr_train.sequences import IntArray, pad_left, training_windows
-from dpr_train.stages.resumable import Metrics, ResumableStage, cosine_lr, has_fast_bf16
+from dpr_train.stages.resumable import Metrics, ResumableStage, adamw, cosine_lr, has_fast_bf16
 
 __all__ = ["next_item_metrics", "train_backbone"]
 
@@ -55,9 +55,7 @@ def train_backbone(
     list of dict
         Metrics of every epoch.
     """
-    optimizer = torch.optim.AdamW(backbone.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-    for group in optimizer.param_groups:
-        group["base_lr"] = config.lr
+    optimizer = adamw((backbone.parameters(), config.lr), weight_decay=config.weight_decay)
     stage = ResumableStage(folder, "backbone", backbone, optimizer, seed)
     bf16 = config.bf16 and has_fast_bf16()
 

@@ -18,7 +18,7 @@ from dpr_train.progress import Progress
 from dpr_train.prompts import PromptGrammar
 from dpr_train.sequences import IntArray
 from dpr_train.stages.prompt_pool import PromptPool
-from dpr_train.stages.resumable import Metrics, ResumableStage, cosine_lr
+from dpr_train.stages.resumable import Metrics, ResumableStage, adamw, cosine_lr
 from dpr_train.stages.user_states import UserStates, collect_user_states
 from dpr_train.tasks import refused_tag, wanted_tag
 
@@ -62,9 +62,7 @@ def train_steering(
     trained.register_parameter("biases", model.biases)
     model.requires_grad_(False)
     trained.requires_grad_(True)
-    optimizer = torch.optim.AdamW(trained.parameters(), lr=config.lr)
-    for group in optimizer.param_groups:
-        group["base_lr"] = config.lr
+    optimizer = adamw((trained.parameters(), config.lr))
     states = collect_user_states(model.backbone, train, model.tag_matrix.numpy() > 0)
     pool = PromptPool.draw(
         grammar,
