@@ -1,9 +1,9 @@
 """Evaluation of promptable recommendation: tasks, wordings, metrics, tables."""
 
 from dpr_train.evaluate.evaluation import ResultRow, evaluate
-from dpr_train.evaluate.metrics import hit_rate, ndcg, target_rank, top_rows
 from dpr_train.evaluate.queries import TASKS, TaskQueries, Wording, make_tasks, make_wordings
 from dpr_train.evaluate.report import results_markdown, results_table
+from dpr_train.metrics import hit_rate, ndcg, target_rank, top_rows
 
 __all__ = [
     "TASKS",

@@ -12,8 +12,8 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from dpr_train.evaluate.metrics import hit_rate, mask_items, ndcg, target_rank, top_rows
 from dpr_train.evaluate.queries import TaskQueries, Wording, make_tasks, make_wordings
+from dpr_train.metrics import hit_rate, mask_items, ndcg, target_rank, top_rows
 from dpr_train.model import DPR
 from dpr_train.progress import Progress, silent
 from dpr_train.sequences import pad_left

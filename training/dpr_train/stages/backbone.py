@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from dpr_train.backbones import Backbone
 from dpr_train.config import BackboneStage
-from dpr_train.evaluate.metrics import hit_rate, mask_items, ndcg, target_rank
+from dpr_train.metrics import hit_rate, mask_items, ndcg, target_rank
 from dpr_train.progress import Progress
 from dpr_train.sequences import IntArray, pad_left, training_windows
 from dpr_train.stages.resumable import Metrics, ResumableStage, adamw, cosine_lr, has_fast_bf16

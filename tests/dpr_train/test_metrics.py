@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ir_measures import Success, nDCG
 
 from dpr_train.evaluate import hit_rate, ndcg, target_rank, top_rows
-from dpr_train.evaluate.metrics import mask_items
+from dpr_train.metrics import mask_items
 
 INF = float("inf")
 
