@@ -11,7 +11,6 @@ from dpr_export.write_bundle import export_bundle
 from dpr_infer import Recommender
 from dpr_train.config import (
     BackboneStage,
-    PromptEncoderConfig,
     SteeringStage,
     TrainConfig,
     UnderstandingStage,
@@ -40,8 +39,8 @@ def trained(
     config = TrainConfig(
         stage1=BackboneStage(epochs=4),
         # Polarity is learned late: with half as many steps, refusals are still taken for wishes.
-        stage2=UnderstandingStage(steps=400, batch_size=32),
-        stage3=SteeringStage(epochs=2, prompts=800),
+        stage2=UnderstandingStage(steps=360, batch_size=32),
+        stage3=SteeringStage(epochs=2, prompts=500),
     )
     return out, train(data, config, out, encoder_folder=fetch_minilm(cache_dir))
 
