@@ -15,6 +15,9 @@ BUNDLE := bundles/ml-100k/manifest.json
 CORE_SOURCES := CMakeLists.txt $(wildcard csrc/*.cc csrc/*.h csrc/kernels/*.cc csrc/kernels/*.h)
 CPP_FILES := $(wildcard csrc/*.cc csrc/*.h csrc/kernels/*.cc csrc/kernels/*.h)
 
+# Two workers; a file's tests stay together, because they share what was slow to make.
+SPREAD := -n 2 --dist loadfile
+
 .PHONY: demo test test-all lint format stubs bench install clean
 
 demo: $(BUNDLE)
@@ -40,10 +43,10 @@ $(BUNDLE): $(CHECKPOINT) | $(INSTALLED)
 	@$(BIN)/dpr-export runs/ml-100k --out bundles/ml-100k --prompt-encoder int8 --force
 
 test: $(INSTALLED)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(SPREAD)
 
 test-all: $(INSTALLED)
-	@$(BIN)/python -m pytest --debian
+	@$(BIN)/python -m pytest --debian $(SPREAD)
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff check .
