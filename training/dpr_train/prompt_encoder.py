@@ -12,13 +12,13 @@ import numpy as np
 import torch
 import transformers
 from safetensors import SafetensorError
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 from torch import Tensor, nn
 
 from dpr_train.config import PromptEncoderConfig
 from dpr_train.understanding import Understanding, UnderstandingHead
 
-__all__ = ["PromptEncoder", "build_prompt_encoder", "load_tokenizer", "tokenize"]
+__all__ = ["PromptEncoder", "build_prompt_encoder", "load_tokenizer", "pad_encodings", "tokenize"]
 
 
 class PromptEncoder(nn.Module):
@@ -144,7 +144,11 @@ def load_tokenizer(folder: Path, max_tokens: int) -> Tokenizer:
 
 def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """``input_ids`` and ``attention_mask`` int64 (B, T), padded on the right with 0 to the longest text."""
-    encodings = tokenizer.encode_batch(list(texts))
+    return pad_encodings(tokenizer.encode_batch(list(texts)))
+
+
+def pad_encodings(encodings: Sequence[Encoding]) -> tuple[np.ndarray, np.ndarray]:
+    """``input_ids`` and ``attention_mask`` int64 (B, T), padded on the right with 0 to the longest encoding."""
     length = max(len(e.ids) for e in encodings)
     ids = np.zeros((len(encodings), length), dtype=np.int64)
     mask = np.zeros_like(ids)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -167,7 +168,5 @@ def _save_atomically(tensors: dict[str, Tensor], path: Path, metadata: dict[str,
 
 
 def _metadata(path: Path) -> dict[str, Any]:
-    from safetensors import safe_open
-
     with safe_open(path, framework="pt") as file:
         return file.metadata() or {}

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from dpr_train.config import UnderstandingStage
 from dpr_train.progress import Progress
-from dpr_train.prompt_encoder import PromptEncoder
+from dpr_train.prompt_encoder import PromptEncoder, pad_encodings, tokenize
 from dpr_train.prompts import LabelledPrompt, PromptGrammar
 from dpr_train.stages.resumable import Metrics, ResumableStage, adamw, cosine_lr, has_fast_bf16
 
@@ -106,7 +106,7 @@ def _loss(
     prompts: Sequence[LabelledPrompt],
 ) -> Tensor:
     """Presence of every tag, polarity of the present ones, and which tokens name which tag."""
-    ids, mask = _pad(encodings)
+    ids, mask = map(torch.from_numpy, pad_encodings(encodings))
     understanding = encoder.understand(ids, mask, encoder.embed_names(tokenizer, tags))
     asked, refused = _labels(prompts, len(tags))
     present = (asked + refused).clamp(max=1)
@@ -123,16 +123,6 @@ def _loss(
         understanding.match[known].float(), named[known], reduction="sum"
     )
     return presence + polarity + 0.5 * match / len(prompts)
-
-
-def _pad(encodings: Sequence[Encoding]) -> tuple[Tensor, Tensor]:
-    length = max(len(e.ids) for e in encodings)
-    ids = torch.zeros(len(encodings), length, dtype=torch.int64)
-    mask = torch.zeros_like(ids)
-    for row, encoding in enumerate(encodings):
-        ids[row, : len(encoding.ids)] = torch.tensor(encoding.ids)
-        mask[row, : len(encoding.ids)] = 1
-    return ids, mask
 
 
 def _labels(prompts: Sequence[LabelledPrompt], n_tags: int) -> tuple[Tensor, Tensor]:
@@ -194,7 +184,7 @@ def understanding_metrics(
         right = 0
         for start in range(0, len(drawn), 128):
             part = drawn[start : start + 128]
-            ids, mask = _pad(tokenizer.encode_batch([p.text for p in part]))
+            ids, mask = map(torch.from_numpy, tokenize(tokenizer, [p.text for p in part]))
             wish = encoder.understand(ids, mask, names).wish
             right += sum(_understood(w, p) for w, p in zip(wish, part, strict=True))
         metrics[kind] = right / len(drawn)
