@@ -16,4 +16,12 @@ namespace dpr {
 float penalised_score(float dot, const float* projections, std::size_t stride, const SteeredQuery& query,
                       const ScoreRule& rule);
 
+// An upper bound on penalised_score for an item with dot <= upper and projection m >= -negated[m].
+//
+// Every operation of the score is monotone, rounding included, so the score of the bounds bounds the score.
+// Softplus is at least relu, bit for bit (docs/kernel.md), which costs less: softplus itself is only called
+// when relu's bound reaches `floor`. negated[m] bounds the canonical dot product with -z_m from above.
+float penalised_upper(float upper, const float* negated, float floor, const SteeredQuery& query,
+                      const ScoreRule& rule);
+
 }  // namespace dpr

@@ -1,6 +1,8 @@
 // One item at a time, one query at a time.
 #include "reference.h"
 
+#include <algorithm>
+#include <limits>
 #include <vector>
 
 #include "fp_environment.h"
@@ -9,23 +11,32 @@
 #include "penalty.h"
 
 namespace dpr {
+namespace {
 
-void reference_scores(const CatalogueView& catalogue, const QueryBatch& queries, const ScoreRule& rule,
+void score_segment(const Segment& segment, const SteeredQuery& query, const ScoreRule& rule, float* scores) {
+  const std::size_t dim = segment.view.dim;
+  std::vector<float> projections(query.away.size());
+  for (std::size_t i = 0; i < segment.view.n_items; ++i) {
+    const float* item = segment.view.vectors + i * dim;
+    float dot = 0.0f;
+    dot_rows_f32_scalar(query.vector.data(), item, 1, dim, &dot);
+    for (std::size_t m = 0; m < query.away.size(); ++m) {
+      dot_rows_f32_scalar(query.away[m].vector, item, 1, dim, &projections[m]);
+    }
+    scores[segment.row(i)] = penalised_score(dot, projections.data(), 1, query, rule);
+  }
+}
+
+}  // namespace
+
+void reference_scores(const CatalogueState& catalogue, const QueryBatch& queries, const ScoreRule& rule,
                       float* scores) {
   const FpEnvironment environment;
-  const std::size_t dim = catalogue.dim;
+  std::fill_n(scores, queries.n_queries * catalogue.n_rows, std::numeric_limits<float>::quiet_NaN());
   for (std::size_t b = 0; b < queries.n_queries; ++b) {
     const SteeredQuery query = steer_query(queries, b, rule);
-    std::vector<float> projections(query.away.size());
-    for (std::size_t i = 0; i < catalogue.n_items; ++i) {
-      const float* item = catalogue.vectors + i * dim;
-      float dot = 0.0f;
-      dot_rows_f32_scalar(query.vector.data(), item, 1, dim, &dot);
-      for (std::size_t m = 0; m < query.away.size(); ++m) {
-        dot_rows_f32_scalar(query.away[m].vector, item, 1, dim, &projections[m]);
-      }
-      scores[b * catalogue.n_items + i] = penalised_score(dot, projections.data(), 1, query, rule);
-    }
+    score_segment(catalogue.main, query, rule, scores + b * catalogue.n_rows);
+    score_segment(catalogue.recent, query, rule, scores + b * catalogue.n_rows);
   }
 }
 

@@ -39,7 +39,9 @@ std::vector<SimdLevel> detect_levels() {
   const std::uint64_t xcr0 = read_xcr0();
   if (!has_fma || !has_bits(b, bit_AVX2) || !has_bits(xcr0, kYmmState)) return levels;
   levels.push_back(SimdLevel::kAvx2);
-  if (has_bits(b, bit_AVX512F) && has_bits(xcr0, kZmmState)) levels.push_back(SimdLevel::kAvx512);
+  // One level for all of AVX-512: CPUs without VNNI run AVX2.
+  const bool has_avx512 = has_bits(b, bit_AVX512F) && has_bits(c, bit_AVX512VNNI);
+  if (has_avx512 && has_bits(xcr0, kZmmState)) levels.push_back(SimdLevel::kAvx512Vnni);
   return levels;
 }
 
@@ -62,8 +64,8 @@ std::string supported_names() {
 
 const char* simd_level_name(SimdLevel level) {
   switch (level) {
-    case SimdLevel::kAvx512:
-      return "avx512";
+    case SimdLevel::kAvx512Vnni:
+      return "avx512vnni";
     case SimdLevel::kAvx2:
       return "avx2";
     case SimdLevel::kScalar:

@@ -8,7 +8,7 @@
 namespace dpr {
 
 // Ascending: a level's number is its place in supported_simd_levels() on a machine that has them all.
-enum class SimdLevel { kScalar = 0, kAvx2 = 1, kAvx512 = 2 };
+enum class SimdLevel { kScalar = 0, kAvx2 = 1, kAvx512Vnni = 2 };
 
 const char* simd_level_name(SimdLevel level);
 

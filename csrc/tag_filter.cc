@@ -68,18 +68,21 @@ bool TagFilter::restricts(std::size_t query) const {
          std::any_of(none_.begin() + first, none_.begin() + last, is_set);
 }
 
+template <std::size_t kWords, class Use>
+auto TagFilter::with_conditions(std::size_t query, const Use& use) const {
+  return use(Conditions<kWords>{all(query), none_.data() + query * n_words_, clause_with(query),
+                                clause_without(query), n_clauses(query), n_words_});
+}
+
+bool TagFilter::passes(std::size_t query, const std::uint64_t* tags) const {
+  const auto test = [tags](const auto& conditions) { return conditions.passes(tags); };
+  return n_words_ == 1 ? with_conditions<1>(query, test) : with_conditions<0>(query, test);
+}
+
 std::size_t TagFilter::select(std::size_t query, const std::uint64_t* tag_bits, std::size_t n_rows,
                               std::uint32_t* passing) const {
-  const std::size_t first = clause_offsets_[query];
-  const std::size_t n_clauses = clause_offsets_[query + 1] - first;
-  const std::uint64_t* all = all_.data() + query * n_words_;
-  const std::uint64_t* none = none_.data() + query * n_words_;
-  const std::uint64_t* with = clause_with_.data() + first * n_words_;
-  const std::uint64_t* without = clause_without_.data() + first * n_words_;
-  if (n_words_ == 1) {
-    return Conditions<1>{all, none, with, without, n_clauses, 1}.select(tag_bits, n_rows, passing);
-  }
-  return Conditions<0>{all, none, with, without, n_clauses, n_words_}.select(tag_bits, n_rows, passing);
+  const auto choose = [=](const auto& conditions) { return conditions.select(tag_bits, n_rows, passing); };
+  return n_words_ == 1 ? with_conditions<1>(query, choose) : with_conditions<0>(query, choose);
 }
 
 }  // namespace dpr

@@ -32,12 +32,30 @@ class TagFilter {
   // False when every item passes this query.
   bool restricts(std::size_t query) const;
 
+  // Tags that the query demands, (n_words,), and its clauses, (n_clauses, n_words).
+  const std::uint64_t* all(std::size_t query) const { return all_.data() + query * n_words_; }
+  std::size_t n_clauses(std::size_t query) const {
+    return clause_offsets_[query + 1] - clause_offsets_[query];
+  }
+  const std::uint64_t* clause_with(std::size_t query) const {
+    return clause_with_.data() + clause_offsets_[query] * n_words_;
+  }
+  const std::uint64_t* clause_without(std::size_t query) const {
+    return clause_without_.data() + clause_offsets_[query] * n_words_;
+  }
+
+  // Whether an item with these n_words passes.
+  bool passes(std::size_t query, const std::uint64_t* tags) const;
+
   // Writes to `passing`, ascending, the places i < n_rows whose tags, the n_words at tag_bits + i * n_words,
   // pass. Returns how many. `passing` has room for n_rows.
   std::size_t select(std::size_t query, const std::uint64_t* tag_bits, std::size_t n_rows,
                      std::uint32_t* passing) const;
 
  private:
+  template <std::size_t kWords, class Use>
+  auto with_conditions(std::size_t query, const Use& use) const;
+
   std::size_t n_words_;
   std::vector<std::uint64_t> all_;
   std::vector<std::uint64_t> none_;

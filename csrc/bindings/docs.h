@@ -6,7 +6,8 @@ namespace dpr::docs {
 inline constexpr char kModule[] =
     R"(Exact scoring of a catalogue with promptable experts: gating, filters, top-k.
 
-Every score is canonical float32: the same bits on each SIMD level, batch size and tile size. Arrays are
+Every score is canonical float32: the same bits on each SIMD level, batch size and number of threads, with an
+index or without. Arrays are
 checked, never converted or copied. The GIL is released while computing, and calls from several threads are
 independent.)";
 
@@ -27,7 +28,8 @@ inline constexpr char kSupportedSimdLevels[] = R"(Tell the SIMD levels that this
 Returns
 -------
 list of str
-    Lowest first, from ``"scalar"``, ``"avx2"``, ``"avx512"``.)";
+    Lowest first, from ``"scalar"``, ``"avx2"``, ``"avx512vnni"``, ``"amx"`` on x86-64, ``"scalar"``, ``"neon"`` on
+    AArch64.)";
 
 inline constexpr char kScoreRule[] = R"(What the experts of a bundle do to a score: roles, biases, and phi.
 
@@ -91,10 +93,48 @@ ValueError
 inline constexpr char kFilterNQueries[] = "int: B, the number of queries that it was made for.";
 inline constexpr char kFilterNWords[] = "int: W, the number of 64-bit words of a tag set.";
 
-inline constexpr char kCatalogue[] = R"(Item vectors and tags, ready to be searched.
+inline constexpr char kBuildIndex[] =
+    R"(Quantise item vectors and lay them out in blocks that a search can skip.
+
+The same bits on every machine and for any number of threads. docs/kernel.md tells what the arrays are for.
+
+Parameters
+----------
+vectors : numpy.ndarray of float32, shape (N, D)
+    One item a row, C order, all finite; N and D at least 1, D at most 32768.
+parts : list of int
+    Widths of the one or two parts that are quantised and bounded apart; they sum to D.
+threads : int, optional
+    Threads to use, at least 1.
+simd_level : str, optional
+    One of :func:`supported_simd_levels`. Default: what :func:`simd_level` tells.
+
+Returns
+-------
+dict of str to numpy.ndarray
+    ``codes`` uint8 (n_blocks, n_quads, 64, 4), ``rows`` uint32 (n_blocks, 64), ``cluster`` uint32
+    (n_blocks,), ``bounds`` float32 (P, 7, n_blocks), ``centres`` float32 (n_clusters, D).
+
+Raises
+------
+TypeError
+    When `vectors` is not an array of float32.
+ValueError
+    When a shape or a value is not as above.)";
+
+inline constexpr char kSearchCounters[] =
+    R"(Sums of the work that searches did; given to :meth:`Catalogue.search` as `counters`.)";
+inline constexpr char kNPairs[] = "int: (block, query) pairs that there were.";
+inline constexpr char kNPairsScanned[] =
+    "int: of them, pairs whose codes were read; warming up counts as well.";
+inline constexpr char kNRescored[] = "int: canonical dot products computed between query and item.";
+
+inline constexpr char kCatalogue[] = R"(Item vectors and tags, ready to be searched and changed.
 
 Looks at the arrays it is given, read-only and memory-mapped ones included, keeps them alive and never copies
-them. They must not be written to afterwards.)";
+them. They must not be written to afterwards.
+
+An item's row is its number in order of arrival: it never changes and is never given to another item.)";
 
 inline constexpr char kCatalogueInit[] = R"(Check the arrays and choose the kernels.
 
@@ -104,6 +144,14 @@ vectors : numpy.ndarray of float32, shape (N, D)
     One item a row, C order, all finite; N and D at least 1.
 tag_bits : numpy.ndarray of uint64, shape (N, W), optional
     Tag sets, C order: bit g % 64 of word g // 64 is set when the item has tag g. Needed by tag filters alone.
+index : dict of str to numpy.ndarray, optional
+    What :func:`build_index` returned for the same vectors. Without it every search reads all vectors.
+parts : list of int, optional
+    The widths that the index was built with; all of D as one part by default.
+row_ids : numpy.ndarray of int64, shape (N,), optional
+    The items' rows, rising, where some have been removed before. Default: 0 to N - 1.
+n_rows : int, optional
+    Rows given out so far. Default: one more than the last row.
 simd_level : str, optional
     One of :func:`supported_simd_levels`. Default: what :func:`simd_level` tells.
 
@@ -112,10 +160,16 @@ Raises
 TypeError
     When an argument is not an array of its dtype.
 ValueError
-    When a shape or memory order is not as above, a vector is not finite (row and column are named), or the
-    SIMD level is unknown or not supported.)";
+    When a shape or memory order is not as above, a vector is not finite (row and column are named), the
+    index is not one of these many vectors, or the SIMD level is unknown or not supported. Whether the
+    index's bounds hold is not checked here but by :meth:`check_index`.)";
 
-inline constexpr char kNItems[] = "int: N, the number of items.";
+inline constexpr char kNItems[] =
+    "int: the number of items that are not removed, switched-off ones included.";
+inline constexpr char kNRows[] = "int: how many rows have been given out.";
+inline constexpr char kNPending[] =
+    "int: items added, and items removed, since the last compaction; what compaction would tidy up.";
+inline constexpr char kParts[] = "list of int: widths of the parts of a vector.";
 inline constexpr char kDim[] = "int: D, the length of an item vector.";
 inline constexpr char kNTagWords[] = "int: W, the number of 64-bit words of a tag set; 0 without tags.";
 inline constexpr char kCatalogueSimdLevel[] = "str: the SIMD level that this catalogue is searched with.";
@@ -145,9 +199,15 @@ excluded_offsets : numpy.ndarray of int64, shape (B + 1,), optional
     Query b excludes ``excluded_rows[excluded_offsets[b]:excluded_offsets[b + 1]]``; from 0 to M, never
     falling.
 excluded_rows : numpy.ndarray of int64, shape (M,), optional
-    Rows in [0, N), in any order, repeats allowed. Given together with `excluded_offsets`.
+    Rows in [0, n_rows), in any order, repeats allowed. Given together with `excluded_offsets`.
+allowed_offsets, allowed_rows : numpy.ndarray of int64, shapes (B + 1,) and (M,), optional
+    In the same form, the only rows that each query may be given. Rows of removed items are simply not found.
 tag_filter : TagFilter, optional
     Conditions for the same B queries, with the catalogue's number of tag words.
+threads : int, optional
+    Most threads to use, at least 1; one pool serves the whole process. The answer does not depend on it.
+counters : SearchCounters, optional
+    Takes up the work of this search. Not to be shared by searches that run at the same time.
 
 Returns
 -------
@@ -168,7 +228,7 @@ inline constexpr char kReferenceScores[] =
     R"(Compute every score in the plainest way, for tests and for doubters.
 
 Scalar code without tiles, pruning, filters or heap; it defines what :meth:`search` must return. The whole (B,
-N) matrix is materialised: not for serving.
+n_rows) matrix is materialised: not for serving.
 
 Parameters
 ----------
@@ -177,12 +237,88 @@ user, experts, gates, rule, strength
 
 Returns
 -------
-numpy.ndarray of float32, shape (B, N)
-    Canonical scores. Where huge inputs overflow, a score is infinite or NaN.
+numpy.ndarray of float32, shape (B, n_rows)
+    Canonical scores, of switched-off items too; NaN for removed ones. Where huge inputs overflow, a score is
+    infinite or NaN.
 
 Raises
 ------
 TypeError, ValueError
     As in :meth:`search`, except that a score may overflow.)";
+
+inline constexpr char kAdd[] = R"(Add items; the next search finds them.
+
+Parameters
+----------
+vectors : numpy.ndarray of float32, shape (n, D)
+    All finite. Copied.
+tag_bits : numpy.ndarray of uint64, shape (n, W), optional
+    Needed exactly when the catalogue has tags.
+
+Returns
+-------
+int
+    Row of the first new item; the others follow.
+
+Raises
+------
+TypeError, ValueError
+    When an argument is not as above; nothing is added then.)";
+
+inline constexpr char kRemove[] = R"(Remove items for ever; the next search does not find them.
+
+Parameters
+----------
+rows : numpy.ndarray of int64, shape (n,)
+    Each row once.
+
+Raises
+------
+TypeError, ValueError
+    When a row was never given out, was removed before, or is given twice; nothing is removed then.)";
+
+inline constexpr char kSetAvailable[] = R"(Switch items off, or on again; the next search knows.
+
+Parameters
+----------
+rows : numpy.ndarray of int64, shape (n,)
+    Rows of items that are not removed; repeats allowed.
+available : bool
+    False: no search returns them.
+
+Raises
+------
+TypeError, ValueError
+    When a row was never given out or was removed; nothing changes then.)";
+
+inline constexpr char kCompact[] = R"(Rebuild arrays and index from the items that are not removed.
+
+Searches and changes go on meanwhile; what is added during it stays pending. Rows stay as they are.
+
+Parameters
+----------
+threads : int, optional
+    Threads to use, at least 1.)";
+
+inline constexpr char kCheckIndex[] =
+    R"(Recompute every bound of the index from vectors and codes. Reads everything.
+
+Raises
+------
+ValueError
+    When a bound does not hold; block and bound are named.)";
+
+inline constexpr char kArrays[] = R"(Copy the arrays of a compacted catalogue.
+
+Returns
+-------
+dict of str to numpy.ndarray
+    ``vectors``, ``tag_bits`` (with tags), ``row_ids`` int64 (N,), ``available`` bool (N,), and with an index
+    its arrays as :func:`build_index` names them.
+
+Raises
+------
+ValueError
+    When items are pending.)";
 
 }  // namespace dpr::docs

@@ -1,0 +1,25 @@
+// The block bounds compiled for AVX2 with FMA left alone: contraction is off.
+#include "kernels/block_bounds_portable.h"
+
+namespace dpr {
+
+void add_bounds_avx2(const PartBounds& part, const uint32_t* cluster_begin, size_t n_clusters,
+                     const float* along, const float* across, float norm, float* upper) {
+  add_bounds_loop(part, cluster_begin, n_clusters, along, across, norm, upper);
+}
+
+size_t select_at_least_avx2(const float* values, size_t n, float floor, uint32_t* places) {
+  return select_at_least_loop(values, n, floor, places);
+}
+
+size_t select_queries_part_avx2(const BlockBounds& block, const QueryBounds& queries, bool all,
+                                uint32_t* which, int32_t* thresholds) {
+  return select_queries_part_loop(block, queries, all, which, thresholds);
+}
+
+size_t select_queries_parts_avx2(const BlockBounds& block, const QueryBounds& queries, bool all,
+                                 uint32_t* which, float* thresholds) {
+  return select_queries_parts_loop(block, queries, all, which, thresholds);
+}
+
+}  // namespace dpr

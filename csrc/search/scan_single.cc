@@ -1,0 +1,167 @@
+// One query: the bounds of all blocks at once, then the blocks that pass, in storage order.
+#include <algorithm>
+#include <atomic>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "fp_environment.h"
+#include "index/error_bound.h"
+#include "search/block_visitor.h"
+#include "search/index_scan.h"
+#include "search/warm_up.h"
+#include "threads/parallel_for.h"
+
+namespace dpr {
+namespace {
+
+// Blocks that a thread takes at a time.
+constexpr std::size_t kTaskBlocks = 32;
+constexpr std::size_t kFetchAhead = 2;  // blocks
+
+// Scratch of a thread that searches: large enough to be worth keeping, and no more than a few numbers a
+// block.
+struct Scratch {
+  std::vector<float> upper;
+  std::vector<float> negated;
+  std::vector<std::uint32_t> blocks;
+  std::vector<std::uint32_t> sorted;
+};
+
+Scratch& scratch_of_thread() {
+  thread_local Scratch scratch;
+  return scratch;
+}
+
+void fetch_block(const BlockIndex& index, std::size_t block) {
+  const auto* codes = reinterpret_cast<const char*>(index.codes(block));
+  const std::size_t bytes = index.block_bytes();
+  for (std::size_t at = 0; at < bytes; at += 64) __builtin_prefetch(codes + at);
+}
+
+// Orders the chosen blocks roughly by falling bound: a counting sort into kBuckets ranges between the floor
+// and the largest bound. Good blocks first raise the floor early.
+constexpr std::size_t kBuckets = 16;
+
+void put_best_first(Scratch& scratch, std::size_t count, float floor) {
+  if (count < 4 * kBuckets || !(floor > -std::numeric_limits<float>::max())) return;
+  float largest = floor;
+  for (std::size_t i = 0; i < count; ++i) largest = std::max(largest, scratch.upper[scratch.blocks[i]]);
+  const float factor = static_cast<float>(kBuckets) / (largest - floor);
+  if (!(factor < std::numeric_limits<float>::max())) return;
+  const auto bucket_of = [&](std::uint32_t block) {
+    const float place = (largest - scratch.upper[block]) * factor;
+    return std::min(static_cast<std::size_t>(place), kBuckets - 1);
+  };
+  std::size_t begin[kBuckets + 1] = {};
+  for (std::size_t i = 0; i < count; ++i) ++begin[bucket_of(scratch.blocks[i]) + 1];
+  for (std::size_t bucket = 0; bucket < kBuckets; ++bucket) begin[bucket + 1] += begin[bucket];
+  scratch.sorted.resize(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    scratch.sorted[begin[bucket_of(scratch.blocks[i])]++] = scratch.blocks[i];
+  }
+  scratch.blocks.swap(scratch.sorted);
+}
+
+struct List {
+  const std::uint32_t* blocks;
+  std::size_t count;
+  const float* upper;  // by block
+};
+
+void visit_range(const List& list, std::size_t begin, std::size_t end, const BlockIndex& index,
+                 BlockVisitor& visitor, QueryState& state) {
+  for (std::size_t i = begin; i < end; ++i) {
+    if (i + kFetchAhead < list.count) fetch_block(index, list.blocks[i + kFetchAhead]);
+    if (list.upper[list.blocks[i]] < state.floor()) continue;  // the floor has risen since
+    visitor.visit(list.blocks[i], state);
+  }
+}
+
+void raise(std::atomic<float>& shared, float value) {
+  float seen = shared.load(std::memory_order_relaxed);
+  while (value > seen && !shared.compare_exchange_weak(seen, value, std::memory_order_relaxed)) {
+  }
+}
+
+// Each thread keeps its own best; a floor that any of them reaches holds for all.
+void visit_in_parallel(const ScanContext& context, const List& list, const ProbeVector& query,
+                       const AwayProbe& away, QueryState& state, std::size_t k, std::size_t threads,
+                       SearchCounts& counts) {
+  std::atomic<float> floor{state.floor()};
+  const std::size_t n_tasks = (list.count + kTaskBlocks - 1) / kTaskBlocks;
+  std::vector<std::unique_ptr<QueryState>> own(threads);
+  std::vector<std::unique_ptr<BlockVisitor>> visitors(threads);
+  parallel_for(n_tasks, threads, [&](std::size_t task, std::size_t slot) {
+    const FpEnvironment environment;
+    if (!own[slot]) {
+      own[slot] = std::make_unique<QueryState>(state.number, state.steered, k);
+      visitors[slot] = std::make_unique<BlockVisitor>(context, query, away);
+    }
+    own[slot]->known_floor = floor.load(std::memory_order_relaxed);
+    visit_range(list, task * kTaskBlocks, std::min(list.count, (task + 1) * kTaskBlocks),
+                *context.segment.index, *visitors[slot], *own[slot]);
+    raise(floor, own[slot]->floor());
+  });
+  for (std::size_t slot = 0; slot < threads; ++slot) {
+    if (!own[slot]) continue;
+    visitors[slot]->finish(*own[slot]);
+    visitors[slot]->add_counts(counts);
+    state.best.merge(own[slot]->best);
+  }
+}
+
+}  // namespace
+
+bool is_within_bounds(const BlockIndex& index, const SteeredQuery& query) {
+  const auto is_short = [](const float* values, std::size_t n) {
+    float square = 0.0f;
+    for (std::size_t d = 0; d < n; ++d) square += values[d] * values[d];
+    return square <= kLargestNorm * kLargestNorm;  // false for an overflow
+  };
+  for (std::size_t p = 0; p < index.parts().count; ++p) {
+    if (index.largest_norm(p) > kLargestNorm) return false;
+  }
+  for (const AwayExpert& away : query.away) {
+    if (!is_short(away.vector, index.dim())) return false;
+  }
+  return is_short(query.vector.data(), index.dim());
+}
+
+bool needs_both_parts(const BlockIndex& index, const SteeredQuery& query) {
+  if (index.parts().count == 1) return false;
+  const float* part = query.vector.data() + index.parts().begin[1];
+  for (std::size_t d = 0; d < index.parts().width[1]; ++d) {
+    if (part[d] != 0.0f) return true;
+  }
+  return false;
+}
+
+void scan_single(const ScanContext& context, QueryState& state, std::size_t k, std::size_t threads,
+                 SearchCounts& counts) {
+  const BlockIndex& index = *context.segment.index;
+  const ProbeVector query(index, context.kernels, state.steered.vector.data());
+  const AwayProbe away(index, context.kernels, state.steered, context.rule);
+  warm_up(context, query, away, state, k, counts);
+
+  Scratch& scratch = scratch_of_thread();
+  scratch.upper.assign(index.n_blocks(), underflow_slack(index.dim()));
+  query.add_block_bounds(scratch.upper.data());
+  if (!away.is_empty()) away.lower_block_bounds(scratch.upper.data(), scratch.negated);
+  scratch.blocks.resize(index.n_blocks() + kQueryLanes);
+  const std::size_t count = context.kernels.select_at_least(scratch.upper.data(), index.n_blocks(),
+                                                            state.floor(), scratch.blocks.data());
+  put_best_first(scratch, count, state.floor());
+  const List list{scratch.blocks.data(), count, scratch.upper.data()};
+  counts.n_pairs += index.n_blocks();
+  if (threads > 1 && count >= 4 * kTaskBlocks) {
+    visit_in_parallel(context, list, query, away, state, k, threads, counts);
+    return;
+  }
+  BlockVisitor visitor(context, query, away);
+  visit_range(list, 0, count, index, visitor, state);
+  visitor.finish(state);
+  visitor.add_counts(counts);
+}
+
+}  // namespace dpr
