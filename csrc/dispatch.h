@@ -14,10 +14,13 @@ struct KernelTable {
   DotRowsF32* dot_rows_f32;
   DotGatherF32* dot_gather_f32;
   ScanPart* scan_part_i8;
+  ScanBlocks* scan_blocks_i8;
   ScanParts* scan_parts_i8;
   SumPart* sum_part_i8;
   AddBounds* add_bounds;
   SelectAtLeast* select_at_least;
+  ScaleSums* scale_sums;
+  RaiseMaxima* raise_maxima;
   SelectQueriesPart* select_queries_part;
   SelectQueriesParts* select_queries_parts;
 };

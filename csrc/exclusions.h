@@ -18,6 +18,7 @@ class Exclusions {
   Exclusions(const std::int64_t* offsets, std::size_t n_queries, const std::int64_t* rows, std::size_t n_rows,
              std::size_t n_items);
 
+  bool is_empty(std::size_t query) const { return rows_.empty() || offsets_[query] == offsets_[query + 1]; }
   bool contains(std::size_t query, std::int64_t row) const;
 
  private:

@@ -1,6 +1,6 @@
-# Writes a small but whole bundle by hand, of any size, whose prompts steer: "comedy" asks, "no comedy"
-# refuses. It owes nothing to dpr_export, so that what the runtime reads is tested against the format and not
-# against a writer.
+# Writes a small but whole bundle by hand, of any size and format version, whose prompts steer: "comedy" asks,
+# "no comedy" refuses. It owes nothing to dpr_export, so that what the runtime reads is tested against the format and
+# not against a writer.
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ import pyarrow.parquet as pq
 from onnx import helper
 from safetensors.numpy import save_file
 
+from dpr_infer._core import build_index
 from tiny_graphs import F32, I64, NEGATORS, OPSET, backbone_graph, fusion_graph, prompt_encoder_graph
 
+HNSW_M, HNSW_EF_CONSTRUCTION = 2, 8
 GENRES = (
     "Action",
     "Comedy",
@@ -51,6 +53,13 @@ class TinyConfig:
     wish_threshold: float = 0.5
     examples: int = 3
     seed: int = 0
+    version: int = 2
+    hnsw: bool = False
+
+    @property
+    def parts(self) -> list[int]:
+        """Widths that the index quantises apart."""
+        return [self.user, self.side] if self.side else [self.user]
 
 
 def tag_names(count: int) -> list[str]:
@@ -81,7 +90,10 @@ def write_tiny_bundle(folder: Path, config: TinyConfig | None = None, **sizes: A
     tag_vectors = _unit(rng, config.tags, config.side)
     collaborative = rng.standard_normal((config.items, config.user)).astype(np.float32)
     tags = tags_of(config)
-    _write_catalogue(folder, config, collaborative, tags, tag_embeddings, tag_vectors)
+    arrays = _catalogue_arrays(config, collaborative, tags, tag_embeddings, tag_vectors)
+    save_file(arrays, folder / "catalogue.safetensors")
+    if config.hnsw:
+        write_tiny_hnsw(folder / "index.hnsw", arrays["vectors"])
     _write_tables(folder, config, tags)
     words = _write_tokenizer(folder, config)
     token_table = _token_table(rng, config, words, tag_embeddings)
@@ -94,9 +106,18 @@ def write_tiny_bundle(folder: Path, config: TinyConfig | None = None, **sizes: A
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
         onnx.checker.check_model(model)
         (folder / f"{name}.onnx").write_bytes(model.SerializeToString())
-    manifest = tiny_manifest(config, graphs)
-    seal(folder, manifest)
+    seal(folder, tiny_manifest(config, graphs) | _index_entries(config, arrays))
     return folder
+
+
+def write_tiny_hnsw(path: Path, vectors: np.ndarray, labels: np.ndarray | None = None) -> None:
+    """Write an HNSW index of few links: at 40 items, already, it misses some."""
+    import hnswlib
+
+    index = hnswlib.Index(space="ip", dim=vectors.shape[1])
+    index.init_index(len(vectors), M=HNSW_M, ef_construction=HNSW_EF_CONSTRUCTION, random_seed=1)
+    index.add_items(vectors, np.arange(len(vectors)) if labels is None else labels, num_threads=1)
+    index.save_index(str(path))
 
 
 def seal(folder: Path, manifest: dict[str, Any]) -> None:
@@ -127,7 +148,7 @@ def tiny_manifest(config: TinyConfig, graphs: dict[str, onnx.GraphProto]) -> dic
     roles = ["toward" if e % 2 == 0 else "away" for e in range(config.experts)]
     return {
         "format": "dpr-bundle",
-        "format_version": 1,
+        "format_version": config.version,
         "graphs": {
             name: {
                 "file": f"{name}.onnx",
@@ -210,14 +231,13 @@ def _write_tokenizer(folder: Path, config: TinyConfig) -> dict[str, int]:
     return words
 
 
-def _write_catalogue(
-    folder: Path,
+def _catalogue_arrays(
     config: TinyConfig,
     collaborative: np.ndarray,
     tags: list[list[int]],
     tag_embeddings: np.ndarray,
     tag_vectors: np.ndarray,
-) -> None:
+) -> dict[str, np.ndarray]:
     side = np.zeros((config.items, config.side), np.float32)
     bits = np.zeros((config.items, max(1, -(-config.tags // 64))), np.uint64)
     for row, chosen in enumerate(tags):
@@ -230,10 +250,32 @@ def _write_catalogue(
         "tag_embeddings": tag_embeddings,
         "tag_vectors": tag_vectors,
     }
-    save_file(
-        {name: np.ascontiguousarray(array) for name, array in arrays.items()},
-        folder / "catalogue.safetensors",
-    )
+    if config.version > 1:
+        index = build_index(arrays["vectors"], parts=config.parts)
+        arrays |= {f"index.{name}": array for name, array in index.items()}
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _index_entries(config: TinyConfig, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """What the manifest says of the indexes, none of it before version 2."""
+    if config.version == 1:
+        return {}
+    entries: dict[str, Any] = {
+        "index": {
+            "blocks": len(arrays["index.codes"]),
+            "clusters": len(arrays["index.centres"]),
+            "parts": config.parts,
+            "code_error": arrays["index.bounds"][:, 1].max(axis=1).astype(float).tolist(),
+        }
+    }
+    if config.hnsw:
+        entries["hnsw"] = {
+            "m": HNSW_M,
+            "ef_construction": HNSW_EF_CONSTRUCTION,
+            "recall": [{"k": 10, "ef": 32, "queries": "plain", "recall": 0.875}],
+            "measured_on": {"examples": 3, "drawn": 0, "prompts": ["no war"]},
+        }
+    return entries
 
 
 def _write_tables(folder: Path, config: TinyConfig, tags: list[list[int]]) -> None:

@@ -66,7 +66,7 @@ std::size_t checked_n_rows(std::optional<std::int64_t> n_rows, const std::int64_
 }
 
 std::unique_ptr<LiveCatalogue> make_catalogue(
-    const FloatArray& vectors, const std::optional<WordArray>& tag_bits, const std::optional<py::dict>& index,
+    const FloatArray& vectors, const std::optional<WordArray>& tag_bits, const std::optional<ArrayDict>& index,
     const std::optional<std::vector<std::size_t>>& parts, const std::optional<Int64Array>& row_ids,
     std::optional<std::int64_t> n_rows, const std::optional<std::string>& simd_level) {
   const KernelTable& kernels = kernels_for(choose_simd_level(simd_level));
@@ -223,15 +223,11 @@ std::int64_t add_items(LiveCatalogue& catalogue, const FloatArray& vectors,
   return catalogue.add(matrix.data, words, n);
 }
 
-py::dict copied_arrays(const LiveCatalogue& catalogue) {
-  const std::shared_ptr<const Snapshot> snapshot = catalogue.snapshot();
+ArrayDict copied_arrays(const LiveCatalogue& catalogue) {
+  const std::shared_ptr<const Snapshot> snapshot = catalogue.compacted_snapshot();
   const Segment main = snapshot->main->segment();
-  if (catalogue.n_pending() > 0) {
-    throw std::invalid_argument("arrays: expected a compacted catalogue, got one with " +
-                                std::to_string(catalogue.n_pending()) + " items pending");
-  }
   const std::size_t n = main.view.n_items;
-  py::dict dict = main.index != nullptr ? index_copies(*main.index) : py::dict();
+  ArrayDict dict = main.index != nullptr ? index_copies(*main.index) : ArrayDict();
   dict["vectors"] = array_from(std::vector<float>(main.view.vectors, main.view.vectors + n * main.view.dim),
                                {n, main.view.dim});
   if (main.view.n_tag_words > 0) {
@@ -315,7 +311,7 @@ void bind_catalogue(py::module_& module) {
       .def_property_readonly(
           "simd_level", [](const LiveCatalogue& self) { return simd_level_name(self.kernels().level); },
           docs::kCatalogueSimdLevel)
-      .def("search", &search_catalogue, py::arg("user"), py::arg("experts"), py::arg("gates"), py::kw_only(),
+      .def("search", &search_catalogue, py::arg("user"), py::arg("experts"), py::arg("gates"),
            py::arg("rule"), py::arg("strength"), py::arg("k").noconvert(),
            py::arg("excluded_offsets") = py::none(), py::arg("excluded_rows") = py::none(),
            py::arg("allowed_offsets") = py::none(), py::arg("allowed_rows") = py::none(),

@@ -12,7 +12,7 @@ namespace {
 
 constexpr const char* kNames[] = {"codes", "rows", "cluster", "bounds", "centres"};
 
-py::object entry(const py::dict& dict, const char* name) {
+py::object entry(const ArrayDict& dict, const char* name) {
   if (!dict.contains(name)) {
     throw std::invalid_argument(
         std::string("index: expected the arrays codes, rows, cluster, bounds, centres; ") +
@@ -21,7 +21,7 @@ py::object entry(const py::dict& dict, const char* name) {
   return dict[name];
 }
 
-void check_names(const py::dict& dict) {
+void check_names(const ArrayDict& dict) {
   for (const auto& item : dict) {
     const std::string name = py::str(item.first);
     bool known = false;
@@ -33,10 +33,10 @@ void check_names(const py::dict& dict) {
   }
 }
 
-py::dict to_dict(OwnedIndex index, const Parts& parts, std::size_t dim) {
+ArrayDict to_dict(OwnedIndex index, const Parts& parts, std::size_t dim) {
   const std::size_t n_blocks = index.cluster.size();
   const std::size_t n_clusters = index.centres.size() / dim;
-  py::dict dict;
+  ArrayDict dict;
   dict["codes"] = array_from(std::move(index.codes), {n_blocks, parts.n_quads(), kBlockItems, 4});
   dict["rows"] = array_from(std::move(index.rows), {n_blocks, kBlockItems});
   dict["cluster"] = array_from(std::move(index.cluster), {n_blocks});
@@ -45,7 +45,7 @@ py::dict to_dict(OwnedIndex index, const Parts& parts, std::size_t dim) {
   return dict;
 }
 
-py::dict build_index_of(const FloatArray& vectors, const std::vector<std::size_t>& parts, std::size_t threads,
+ArrayDict build_index_of(const FloatArray& vectors, const std::vector<std::size_t>& parts, std::size_t threads,
                         const std::optional<std::string>& simd_level) {
   const View<float> matrix = array_of(vectors, "vectors", 2);
   const CatalogueView view{matrix.data, nullptr, matrix.shape[0], matrix.shape[1], 0};
@@ -63,7 +63,7 @@ py::dict build_index_of(const FloatArray& vectors, const std::vector<std::size_t
 
 }  // namespace
 
-IndexArrays index_from_dict(const py::dict& dict, const Parts& parts, std::size_t dim) {
+IndexArrays index_from_dict(const ArrayDict& dict, const Parts& parts, std::size_t dim) {
   check_names(dict);
   const View<std::uint32_t> cluster = array_of(Uint32Array{entry(dict, "cluster")}, "index: cluster", 1);
   const View<float> centres = array_of(FloatArray{entry(dict, "centres")}, "index: centres", 2);
@@ -82,7 +82,7 @@ IndexArrays index_from_dict(const py::dict& dict, const Parts& parts, std::size_
   return arrays;
 }
 
-py::dict index_copies(const BlockIndex& index) {
+ArrayDict index_copies(const BlockIndex& index) {
   const IndexArrays& from = index.arrays();
   const std::size_t n = from.n_blocks;
   const Parts& parts = index.parts();

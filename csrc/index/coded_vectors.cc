@@ -7,27 +7,20 @@
 
 namespace dpr {
 
-CodedVectors::CodedVectors(const Parts& parts, std::size_t n)
+CodedVectors::CodedVectors(const Parts& parts, std::size_t n, std::size_t lanes)
     : parts_(parts),
-      padded_((n + kQueryLanes - 1) / kQueryLanes * kQueryLanes),
+      padded_((n + lanes - 1) / lanes * lanes),
       stride_(4 * parts.n_quads()),
       codes_(padded_ * stride_),
       offsets_(2 * padded_),
-      scales_(2 * padded_),
-      inverse_scale_(padded_) {
-  for (std::size_t p = 0; p < kMaxParts; ++p) {
-    norm_[p].resize(padded_);
-    code_error_[p].resize(padded_);
-    rounding_[p].resize(padded_);
-  }
-}
+      values_(kArrays * padded_) {}
 
 void CodedVectors::set(std::size_t place, const float* vector) {
   std::int8_t* codes = codes_.data() + place * stride_;
   for (std::size_t p = 0; p < parts_.count; ++p) {
     set_part(place, p, vector + parts_.begin[p], codes + (p == 0 ? 0 : 4 * parts_.n_quads(0)));
   }
-  inverse_scale_[place] = 1.0f / scales_[2 * place];
+  array(6)[place] = 1.0f / scale(place, 0);
 }
 
 void CodedVectors::set_part(std::size_t place, std::size_t part, const float* values, std::int8_t* codes) {
@@ -56,15 +49,15 @@ void CodedVectors::set_part(std::size_t place, std::size_t part, const float* va
   }
   const double norm = std::sqrt(square) * kFloat64Slack;
   offsets_[2 * place + part] = 128 * sum;
-  scales_[2 * place + part] = scale;
-  norm_[part][place] = round_up(norm);
-  code_error_[part][place] = round_up(std::sqrt(error_square) * kFloat64Slack + norm * 0x1p-48);
+  array(7)[2 * place + part] = scale;
+  array(part)[place] = round_up(norm);
+  array(2 + part)[place] = round_up(std::sqrt(error_square) * kFloat64Slack + norm * 0x1p-48);
   // Eight roundings of sums no larger than 127 |codes|_1.
-  rounding_[part][place] = round_up(gamma_float32(8) * 127.0 * sum_of_sizes * double{scale});
+  array(4 + part)[place] = round_up(gamma_float32(8) * 127.0 * sum_of_sizes * double{scale});
 }
 
 CodedQueries CodedVectors::view() const {
-  return {codes_.data(), stride_, offsets_.data(), scales_.data(), {parts_.n_quads(0), parts_.n_quads(1)}};
+  return {codes_.data(), stride_, offsets_.data(), scales(), {parts_.n_quads(0), parts_.n_quads(1)}};
 }
 
 }  // namespace dpr

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/scan_i8.h"
+
 namespace dpr {
 
 constexpr size_t kQueryLanes = 16;    // batches are padded to a multiple of this
@@ -68,16 +70,28 @@ using SelectQueriesPart = size_t(const BlockBounds& block, const QueryBounds& qu
 using SelectQueriesParts = size_t(const BlockBounds& block, const QueryBounds& queries, bool all,
                                   uint32_t* which, float* thresholds);
 
+// values[j] = factor * sums[j], or with `add` that more, for kBlockItems items.
+using ScaleSums = void(const int32_t* sums, float factor, bool add, float* values);
+
+// maxima[j] = the larger of maxima[j] and values[j] - shift, for kBlockItems items.
+using RaiseMaxima = void(const float* values, float shift, float* maxima);
+
 AddBounds add_bounds_scalar;
 SelectAtLeast select_at_least_scalar;
+ScaleSums scale_sums_scalar;
+RaiseMaxima raise_maxima_scalar;
 SelectQueriesPart select_queries_part_scalar;
 SelectQueriesParts select_queries_parts_scalar;
 AddBounds add_bounds_avx2;
 SelectAtLeast select_at_least_avx2;
+ScaleSums scale_sums_avx2;
+RaiseMaxima raise_maxima_avx2;
 SelectQueriesPart select_queries_part_avx2;
 SelectQueriesParts select_queries_parts_avx2;
 AddBounds add_bounds_avx512vnni;
 SelectAtLeast select_at_least_avx512vnni;
+ScaleSums scale_sums_avx512vnni;
+RaiseMaxima raise_maxima_avx512vnni;
 SelectQueriesPart select_queries_part_avx512vnni;
 SelectQueriesParts select_queries_parts_avx512vnni;
 

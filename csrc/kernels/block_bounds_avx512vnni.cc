@@ -71,6 +71,14 @@ size_t select_at_least_avx512vnni(const float* values, size_t n, float floor, ui
   return count;
 }
 
+void scale_sums_avx512vnni(const int32_t* sums, float factor, bool add, float* values) {
+  scale_sums_loop(sums, factor, add, values);
+}
+
+void raise_maxima_avx512vnni(const float* values, float shift, float* maxima) {
+  raise_maxima_loop(values, shift, maxima);
+}
+
 size_t select_queries_part_avx512vnni(const BlockBounds& block, const QueryBounds& queries, bool all,
                                       uint32_t* which, int32_t* thresholds) {
   const __m512 inverse_scale = _mm512_set1_ps(block.inverse_scale);

@@ -30,6 +30,17 @@ inline size_t select_at_least_loop(const float* values, size_t n, float floor, u
   return count;
 }
 
+inline void scale_sums_loop(const int32_t* sums, float factor, bool add, float* values) {
+  for (size_t j = 0; j < kBlockItems; ++j) {
+    const float value = factor * static_cast<float>(sums[j]);
+    values[j] = add ? values[j] + value : value;
+  }
+}
+
+inline void raise_maxima_loop(const float* values, float shift, float* maxima) {
+  for (size_t j = 0; j < kBlockItems; ++j) maxima[j] = larger(values[j] - shift, maxima[j]);
+}
+
 template <size_t kParts>
 inline float upper_bound(const BlockBounds& block, const QueryBounds& queries, size_t i) {
   float upper = block.underflow;

@@ -12,6 +12,14 @@ size_t select_at_least_scalar(const float* values, size_t n, float floor, uint32
   return select_at_least_loop(values, n, floor, places);
 }
 
+void scale_sums_scalar(const int32_t* sums, float factor, bool add, float* values) {
+  scale_sums_loop(sums, factor, add, values);
+}
+
+void raise_maxima_scalar(const float* values, float shift, float* maxima) {
+  raise_maxima_loop(values, shift, maxima);
+}
+
 size_t select_queries_part_scalar(const BlockBounds& block, const QueryBounds& queries, bool all,
                                   uint32_t* which, int32_t* thresholds) {
   return select_queries_part_loop(block, queries, all, which, thresholds);

@@ -1,7 +1,7 @@
 // Contract of the int8 kernels: one block of 64 coded items against coded queries. Plain data only.
 //
-// A block holds u8 codes in quads of 4 dimensions: [quad][64 items][4]. A query holds s8 codes, 4 a quad.
-// With offset = 128 * (sum of the query's codes), the sum of item j is
+// A block holds u8 codes in quads of 4 dimensions: [quad][64 items][4]. A query holds s8 codes, 4 a quad, all
+// in [-127, 127]. With offset = 128 * (sum of the query's codes), the sum of item j is
 //     sum over dimensions of (item code - 128) * query code = (sum of item code * query code) - offset,
 // in int32, exact on every level: partial sums stay below (255 + 128) * 127 * 4 * n_quads < 2^31 as long as
 // the parts together have at most kMaxQuads. Neither blocks nor codes need any alignment.
@@ -29,6 +29,12 @@ struct CodedQueries {
 using ScanPart = void(const uint8_t* block, const CodedQueries& queries, const uint32_t* which,
                       const int32_t* thresholds, size_t n, uint64_t* masks);
 
+// The same for one query and a list of blocks: masks[i] of block blocks[i], which lies at codes + blocks[i] *
+// block_bytes. Asks for the codes of block i + fetch_ahead while it scans block i; 0: never.
+using ScanBlocks = void(const uint8_t* codes, size_t block_bytes, const CodedQueries& queries, uint32_t query,
+                        const uint32_t* blocks, const int32_t* thresholds, size_t n, size_t fetch_ahead,
+                        uint64_t* masks);
+
 // Bit j of masks[i]: f0 * sum0 + f1 * sum1 >= thresholds[i] in float32, where f_p = block_scales[p] *
 // queries.scales[which[i]][p]. Levels may round this differently: at most four roundings in each term.
 using ScanParts = void(const uint8_t* block, const float* block_scales, const CodedQueries& queries,
@@ -39,16 +45,21 @@ using SumPart = void(const uint8_t* block_part, const int8_t* codes, size_t n_qu
                      int32_t* sums);
 
 ScanPart scan_part_i8_scalar;
+ScanBlocks scan_blocks_i8_scalar;
 ScanParts scan_parts_i8_scalar;
 SumPart sum_part_i8_scalar;
 ScanPart scan_part_i8_avx2;
+ScanBlocks scan_blocks_i8_avx2;
 ScanParts scan_parts_i8_avx2;
 SumPart sum_part_i8_avx2;
 ScanPart scan_part_i8_avx512vnni;
+ScanBlocks scan_blocks_i8_avx512vnni;
 ScanParts scan_parts_i8_avx512vnni;
 SumPart sum_part_i8_avx512vnni;
 ScanPart scan_part_i8_amx;
+ScanParts scan_parts_i8_amx;
 ScanPart scan_part_i8_neon;
+ScanBlocks scan_blocks_i8_neon;
 ScanParts scan_parts_i8_neon;
 SumPart sum_part_i8_neon;
 

@@ -27,7 +27,25 @@ inline void sum_queries(const uint8_t* part, const int8_t* const* codes, size_t 
   for (size_t q = 0; q < kQueries; ++q) {
     for (size_t r = 0; r < kZmm; ++r) sums[q][r] = _mm512_set1_epi32(-offsets[q]);
   }
-  for (size_t quad = 0; quad < n_quads; ++quad) {
+  size_t quad = 0;
+  if (kQueries == 1) {
+    // One query has four chains of additions, too few to hide their latency: twice as many, for pairs of
+    // quads.
+    __m512i odd[kZmm];
+    for (size_t r = 0; r < kZmm; ++r) odd[r] = _mm512_setzero_si512();
+    for (; quad + 2 <= n_quads; quad += 2) {
+      const __m512i first = broadcast_quad(codes[0] + 4 * quad);
+      const __m512i second = broadcast_quad(codes[0] + 4 * quad + 4);
+      const uint8_t* items = part + quad * kQuadBytes;
+#pragma GCC unroll 4
+      for (size_t r = 0; r < kZmm; ++r) {
+        sums[0][r] = _mm512_dpbusd_epi32(sums[0][r], _mm512_loadu_si512(items + r * kZmmBytes), first);
+        odd[r] = _mm512_dpbusd_epi32(odd[r], _mm512_loadu_si512(items + kQuadBytes + r * kZmmBytes), second);
+      }
+    }
+    for (size_t r = 0; r < kZmm; ++r) sums[0][r] = _mm512_add_epi32(sums[0][r], odd[r]);
+  }
+  for (; quad < n_quads; ++quad) {
     __m512i items[kZmm];
 #pragma GCC unroll 4
     for (size_t r = 0; r < kZmm; ++r) items[r] = _mm512_loadu_si512(part + quad * kQuadBytes + r * kZmmBytes);
@@ -96,6 +114,11 @@ inline void scan_parts(const uint8_t* block, const float* block_scales, const Co
   }
 }
 
+inline void prefetch(const uint8_t* codes, size_t n_bytes) {
+  for (size_t at = 0; at < n_bytes; at += 64)
+    _mm_prefetch(reinterpret_cast<const char*>(codes + at), _MM_HINT_T0);
+}
+
 }  // namespace
 
 void sum_part_i8_avx512vnni(const uint8_t* block_part, const int8_t* codes, size_t n_quads, int32_t offset,
@@ -115,6 +138,17 @@ void scan_part_i8_avx512vnni(const uint8_t* block, const CodedQueries& queries, 
     scan_part<2>(block, queries, which + i, thresholds + i, masks + i);
   } else if (n - i == 1) {
     scan_part<1>(block, queries, which + i, thresholds + i, masks + i);
+  }
+}
+
+void scan_blocks_i8_avx512vnni(const uint8_t* codes, size_t block_bytes, const CodedQueries& queries,
+                               uint32_t query, const uint32_t* blocks, const int32_t* thresholds, size_t n,
+                               size_t fetch_ahead, uint64_t* masks) {
+  for (size_t i = 0; i < n; ++i) {
+    if (fetch_ahead != 0 && i + fetch_ahead < n) {
+      prefetch(codes + blocks[i + fetch_ahead] * block_bytes, queries.n_quads[0] * kQuadBytes);
+    }
+    scan_part<1>(codes + blocks[i] * block_bytes, queries, &query, thresholds + i, masks + i);
   }
 }
 

@@ -37,6 +37,7 @@ LiveCatalogue::LiveCatalogue(std::shared_ptr<const MainItems> main, std::size_t 
     : kernels_(kernels), dim_(main->view().dim), n_tag_words_(main->view().n_tag_words), parts_{} {
   if (main->index() != nullptr) parts_ = main->index()->parts();
   removed_.assign(n_words(n_rows), ~std::uint64_t{0});
+  if (n_rows % 64 != 0) removed_.back() = (std::uint64_t{1} << (n_rows % 64)) - 1;  // no rows past the last
   unavailable_.assign(n_words(n_rows), 0);
   const Segment segment = main->segment();
   for (std::size_t i = 0; i < segment.view.n_items; ++i) set_bit(removed_, segment.row(i), false);
@@ -48,8 +49,15 @@ LiveCatalogue::LiveCatalogue(std::shared_ptr<const MainItems> main, std::size_t 
 }
 
 std::shared_ptr<const Snapshot> LiveCatalogue::snapshot() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const std::lock_guard<std::mutex> lock(locks_.brief());
   return current_;
+}
+
+std::shared_ptr<const Snapshot> LiveCatalogue::compacted_snapshot() const {
+  const std::lock_guard<std::mutex> lock(locks_.brief());
+  if (count_pending() == 0) return current_;
+  throw std::invalid_argument("expected a compacted catalogue, got one with " +
+                              std::to_string(count_pending()) + " items pending");
 }
 
 void LiveCatalogue::publish(Snapshot next) { current_ = std::make_shared<const Snapshot>(std::move(next)); }
@@ -66,7 +74,7 @@ void LiveCatalogue::publish_hidden(Snapshot& next) const {
 }
 
 std::int64_t LiveCatalogue::add(const float* vectors, const std::uint64_t* tag_bits, std::size_t n) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const std::lock_guard<std::mutex> lock(locks_.brief());
   Snapshot next = *current_;
   const auto first_row = static_cast<std::int64_t>(next.n_rows);
   if (n == 0) return first_row;
@@ -116,7 +124,7 @@ void LiveCatalogue::check_rows(const std::int64_t* rows, std::size_t n) const {
 }
 
 void LiveCatalogue::remove(const std::int64_t* rows, std::size_t n) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const std::lock_guard<std::mutex> lock(locks_.brief());
   check_rows(rows, n);
   std::vector<std::int64_t> sorted(rows, rows + n);
   std::sort(sorted.begin(), sorted.end());
@@ -132,7 +140,7 @@ void LiveCatalogue::remove(const std::int64_t* rows, std::size_t n) {
 }
 
 void LiveCatalogue::set_available(const std::int64_t* rows, std::size_t n, bool available) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const std::lock_guard<std::mutex> lock(locks_.brief());
   check_rows(rows, n);
   for (std::size_t i = 0; i < n; ++i) set_bit(unavailable_, rows[i], !available);
   Snapshot next = *current_;
@@ -141,7 +149,7 @@ void LiveCatalogue::set_available(const std::int64_t* rows, std::size_t n, bool 
 }
 
 std::size_t LiveCatalogue::n_items() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const std::lock_guard<std::mutex> lock(locks_.brief());
   return current_->n_rows - n_removed_;
 }
 
@@ -151,17 +159,17 @@ std::size_t LiveCatalogue::count_pending() const {
 }
 
 std::size_t LiveCatalogue::n_pending() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const std::lock_guard<std::mutex> lock(locks_.brief());
   return count_pending();
 }
 
 bool LiveCatalogue::is_available(std::int64_t row) const {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const std::lock_guard<std::mutex> lock(locks_.brief());
   return !is_set(unavailable_, row);
 }
 
 void LiveCatalogue::mark_removed(float* scores, std::size_t n_queries, std::size_t n_rows) const {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const std::lock_guard<std::mutex> lock(locks_.brief());
   for (std::size_t row = 0; row < n_rows; ++row) {
     if (!is_set(removed_, static_cast<std::int64_t>(row))) continue;
     for (std::size_t b = 0; b < n_queries; ++b) {
@@ -191,11 +199,11 @@ std::shared_ptr<MainItems> LiveCatalogue::gather(const Snapshot& from,
 }
 
 void LiveCatalogue::compact(std::size_t threads) {
-  const std::lock_guard<std::mutex> one_at_a_time(compacting_);
+  const std::lock_guard<std::mutex> one_at_a_time(locks_.lasting());
   std::shared_ptr<const Snapshot> from;
   std::vector<std::uint64_t> removed;
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const std::lock_guard<std::mutex> lock(locks_.brief());
     if (count_pending() == 0) return;
     from = current_;
     removed = removed_;
@@ -204,7 +212,7 @@ void LiveCatalogue::compact(std::size_t threads) {
   if (parts_.count > 0 && main->view().n_items > 0) {
     main->set_index(build_index(main->view(), parts_, kernels_, threads), parts_);
   }
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const std::lock_guard<std::mutex> lock(locks_.brief());
   Snapshot next = *current_;
   next.main = main;
   const std::size_t n_since = next.n_recent - from->n_recent;

@@ -5,10 +5,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "dispatch.h"
+#include "live/fork_guard.h"
 #include "live/main_items.h"
 #include "search/segment.h"
 
@@ -45,6 +45,8 @@ class LiveCatalogue {
   std::size_t n_tag_words() const { return n_tag_words_; }
   const Parts& parts() const { return parts_; }
   std::shared_ptr<const Snapshot> snapshot() const;
+  // The snapshot if nothing is pending; std::invalid_argument otherwise.
+  std::shared_ptr<const Snapshot> compacted_snapshot() const;
 
   // vectors (n, dim), finite; tag_bits (n, n_tag_words). Returns the first new row.
   std::int64_t add(const float* vectors, const std::uint64_t* tag_bits, std::size_t n);
@@ -76,8 +78,7 @@ class LiveCatalogue {
   std::size_t dim_;
   std::size_t n_tag_words_;
   Parts parts_;  // count 0: no index
-  std::mutex compacting_;
-  mutable std::mutex mutex_;  // guards all below
+  ForkGuard locks_;  // brief: all below; lasting: one compaction at a time
   std::shared_ptr<const Snapshot> current_;
   std::shared_ptr<RecentItems> growing_;    // what current_->recent points to
   std::vector<std::uint64_t> removed_;      // bit r: row r was removed

@@ -2,13 +2,19 @@
 
 namespace dpr {
 
-void BlockVisitor::visit(std::size_t block, QueryState& state) {
-  ++n_visited_;
-  std::uint64_t mask = query_.slots_at_least(block, state.floor() - query_.code_error(block));
-  if (mask == 0) return;
-  if (!away_.is_empty()) mask = away_.refine(block, mask, state.floor(), query_);
-  for (; mask != 0; mask &= mask - 1) {
-    rescorer_.push(state, pending_, index_.rows(block)[__builtin_ctzll(mask)]);
+void BlockVisitor::visit(const std::uint32_t* blocks, std::size_t n, QueryState& state) {
+  std::uint64_t slots[kGroup];
+  query_.slots_of_blocks(blocks, n, state.floor(), slots);
+  n_visited_ += n;
+  for (std::size_t i = 0; i < n; ++i) {
+    if (slots[i] != 0) push_items(blocks[i], slots[i], state);
+  }
+}
+
+void BlockVisitor::push_items(std::size_t block, std::uint64_t slots, QueryState& state) {
+  if (!away_.is_empty()) slots = away_.refine(block, slots, state.floor(), query_);
+  for (; slots != 0; slots &= slots - 1) {
+    rescorer_.push(state, pending_, index_.rows(block)[__builtin_ctzll(slots)]);
   }
 }
 

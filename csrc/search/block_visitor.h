@@ -19,8 +19,11 @@ class BlockVisitor {
         away_(away),
         rescorer_(context.segment, context.filter, context.kernels, context.rule) {}
 
-  // Pushes every item of the block that may reach the state's floor.
-  void visit(std::size_t block, QueryState& state);
+  // Most blocks that are scanned with one look at the floor.
+  static constexpr std::size_t kGroup = 16;
+
+  // Pushes every item of n <= kGroup blocks that may reach the state's floor.
+  void visit(const std::uint32_t* blocks, std::size_t n, QueryState& state);
   void finish(QueryState& state) { rescorer_.flush(state, pending_); }
 
   void add_counts(SearchCounts& counts) const {
@@ -29,6 +32,8 @@ class BlockVisitor {
   }
 
  private:
+  void push_items(std::size_t block, std::uint64_t slots, QueryState& state);
+
   const ScanContext& context_;
   const BlockIndex& index_;
   const ProbeVector& query_;

@@ -19,16 +19,14 @@ namespace dpr {
 void cluster_terms(const BlockIndex& index, const KernelTable& kernels, std::size_t part,
                    const float* vector_part, float norm, float* along, float* across);
 
-// A vector and, by part, its terms. Bounds are on canonical dot products with items.
+// A coded vector and, by part, its terms against the clusters. Bounds are on canonical dot products with
+// items. Owns nothing: a view into a ProbeSet.
 class ProbeVector {
  public:
-  ProbeVector(const BlockIndex& index, const KernelTable& kernels, const float* vector);
-
   // Parts whose norm is not 0; part 0 always counts.
   std::size_t n_parts() const { return n_parts_; }
-  const CodedVectors& coded() const { return coded_; }
-  const float* along(std::size_t part) const { return along_[part].data(); }
-  const float* across(std::size_t part) const { return across_[part].data(); }
+  const float* along(std::size_t part) const { return along_[part]; }
+  const float* across(std::size_t part) const { return across_[part]; }
 
   // Adds the bounds of all blocks, or of all clusters, to `upper`.
   void add_block_bounds(float* upper) const;
@@ -38,6 +36,10 @@ class ProbeVector {
   // What code sums may lack of dot products in a block.
   float code_error(std::size_t block) const;
 
+  // For each of n <= kMostBlocks blocks, the slots whose dot product may reach the floor; empty ones never.
+  static constexpr std::size_t kMostBlocks = 16;
+  void slots_of_blocks(const std::uint32_t* blocks, std::size_t n, float floor, std::uint64_t* slots) const;
+
   // Slots whose approximate dot product is at least `least`, and possibly a few more; empty ones never.
   std::uint64_t slots_at_least(std::size_t block, float least) const;
 
@@ -45,12 +47,44 @@ class ProbeVector {
   void approximate_block(std::size_t block, float* approximate) const;
 
  private:
+  friend class ProbeSet;
+
+  ProbeVector(const BlockIndex& index, const KernelTable& kernels, const CodedVectors& coded,
+              std::size_t place)
+      : index_(&index), kernels_(&kernels), coded_(&coded), place_(place) {}
+
+  float norm(std::size_t part) const { return coded_->norm(part)[place_]; }
+
+  const BlockIndex* index_;
+  const KernelTable* kernels_;
+  const CodedVectors* coded_;
+  std::size_t place_;
+  std::size_t n_parts_ = 1;
+  std::size_t fetch_ahead_ = 0;
+  const float* along_[kMaxParts] = {nullptr, nullptr};
+  const float* across_[kMaxParts] = {nullptr, nullptr};
+};
+
+// Probe vectors and the memory that they look at.
+class ProbeSet {
+ public:
+  ProbeSet(const BlockIndex& index, const KernelTable& kernels, std::size_t n, std::size_t lanes = 1);
+  ProbeSet(const ProbeSet&) = delete;
+  ProbeSet& operator=(const ProbeSet&) = delete;
+
+  // Fills the next place.
+  void add(const float* vector);
+
+  const ProbeVector& operator[](std::size_t place) const { return vectors_[place]; }
+  std::size_t size() const { return vectors_.size(); }
+  const CodedVectors& coded() const { return coded_; }
+
+ private:
   const BlockIndex& index_;
   const KernelTable& kernels_;
   CodedVectors coded_;
-  std::size_t n_parts_;
-  std::vector<float> along_[kMaxParts];
-  std::vector<float> across_[kMaxParts];
+  std::vector<float> terms_;  // (n, parts, 2, n_clusters)
+  std::vector<ProbeVector> vectors_;
 };
 
 // The penalty side of a probe: nothing without away experts.
@@ -59,7 +93,7 @@ class AwayProbe {
   AwayProbe(const BlockIndex& index, const KernelTable& kernels, const SteeredQuery& steered,
             const ScoreRule& rule);
 
-  bool is_empty() const { return vectors_.empty(); }
+  bool is_empty() const { return vectors_.size() == 0; }
 
   // Lowers upper[b] by what the penalty takes at least; `scratch` is resized as needed.
   void lower_block_bounds(float* upper, std::vector<float>& scratch) const;
@@ -79,7 +113,7 @@ class AwayProbe {
   const BlockIndex& index_;
   const SteeredQuery& steered_;
   const ScoreRule& rule_;
-  std::vector<ProbeVector> vectors_;
+  ProbeSet vectors_;
 };
 
 // Lower bounds on penalised scores in one block.

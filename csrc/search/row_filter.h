@@ -24,6 +24,11 @@ struct RowFilter {
 
   bool filters_tags(std::size_t query) const { return tags != nullptr && tags->restricts(query); }
 
+  // False when the query may be given every item.
+  bool restricts(std::size_t query) const {
+    return hidden != nullptr || allowed.limits() || !exclusions.is_empty(query) || filters_tags(query);
+  }
+
   // Everything but the tags.
   bool passes_row(std::size_t query, std::int64_t row) const {
     return !is_hidden(row) && !exclusions.contains(query, row) &&

@@ -38,11 +38,10 @@ class BatchScan {
   QueryState* const* states_;
   std::size_t n_states_;
   std::size_t n_parts_;
-  CodedVectors coded_;
+  ProbeSet probes_;
   std::vector<float> along_[kMaxParts];  // (n_clusters, padded)
   std::vector<float> across_[kMaxParts];
   std::vector<float> floors_;  // (padded,)
-  std::vector<std::unique_ptr<ProbeVector>> probes_;
   std::vector<std::unique_ptr<AwayProbe>> away_;
   bool any_away_ = false;
   Rescorer rescorer_;
@@ -62,11 +61,11 @@ BatchScan::BatchScan(const ScanContext& context, QueryState* const* states, std:
       states_(states),
       n_states_(n_states),
       n_parts_(both_parts ? 2 : 1),
-      coded_(index_.parts(), n_states),
-      floors_(coded_.padded(), std::numeric_limits<float>::infinity()),
+      probes_(index_, context.kernels, n_states, kQueryLanes),
+      floors_(probes_.coded().padded(), std::numeric_limits<float>::infinity()),
       rescorer_(context.segment, context.filter, context.kernels, context.rule),
       pending_(n_states),
-      which_(coded_.padded() + kQueryLanes),
+      which_(probes_.coded().padded() + kQueryLanes),
       sums_(which_.size()),
       scores_(which_.size()),
       masks_(which_.size()) {
@@ -80,10 +79,10 @@ void BatchScan::lay_out_terms(std::size_t first_query) {
   const std::size_t count = std::min(kQueryLanes, n_states_ - first_query);
   for (std::size_t p = 0; p < n_parts_; ++p) {
     for (std::size_t c = 0; c < n_clusters; ++c) {
-      const std::size_t line = c * coded_.padded() + first_query;
+      const std::size_t line = c * probes_.coded().padded() + first_query;
       for (std::size_t i = 0; i < count; ++i) {
-        along_[p][line + i] = probes_[first_query + i]->along(p)[c];
-        across_[p][line + i] = probes_[first_query + i]->across(p)[c];
+        along_[p][line + i] = probes_[first_query + i].along(p)[c];
+        across_[p][line + i] = probes_[first_query + i].across(p)[c];
       }
     }
   }
@@ -91,16 +90,15 @@ void BatchScan::lay_out_terms(std::size_t first_query) {
 
 void BatchScan::prepare(std::size_t k) {
   for (std::size_t p = 0; p < n_parts_; ++p) {
-    along_[p].resize(index_.n_clusters() * coded_.padded());
+    along_[p].resize(index_.n_clusters() * probes_.coded().padded());
     across_[p].resize(along_[p].size());
   }
   for (std::size_t i = 0; i < n_states_; ++i) {
     QueryState& state = *states_[i];
-    coded_.set(i, state.steered.vector.data());
-    probes_.push_back(std::make_unique<ProbeVector>(index_, context_.kernels, state.steered.vector.data()));
+    probes_.add(state.steered.vector.data());
     away_.push_back(std::make_unique<AwayProbe>(index_, context_.kernels, state.steered, context_.rule));
     any_away_ = any_away_ || !away_[i]->is_empty();
-    warm_up(context_, *probes_[i], *away_[i], state, k, counts_);
+    warm_up(context_, probes_[i], *away_[i], state, k, counts_);
     floors_[i] = state.floor();
   }
   for (std::size_t first = 0; first < n_states_; first += kQueryLanes) lay_out_terms(first);
@@ -108,15 +106,15 @@ void BatchScan::prepare(std::size_t k) {
 
 QueryBounds BatchScan::bounds_at(std::size_t cluster) const {
   QueryBounds bounds{};
-  bounds.n = coded_.padded();
+  bounds.n = probes_.coded().padded();
   bounds.floor = floors_.data();
-  bounds.inverse_scale = coded_.inverse_scale();
+  bounds.inverse_scale = probes_.coded().inverse_scale();
   for (std::size_t p = 0; p < n_parts_; ++p) {
-    bounds.norm[p] = coded_.norm(p);
-    bounds.code_error[p] = coded_.code_error(p);
-    bounds.rounding[p] = coded_.rounding(p);
-    bounds.along[p] = along_[p].data() + cluster * coded_.padded();
-    bounds.across[p] = across_[p].data() + cluster * coded_.padded();
+    bounds.norm[p] = probes_.coded().norm(p);
+    bounds.code_error[p] = probes_.coded().code_error(p);
+    bounds.rounding[p] = probes_.coded().rounding(p);
+    bounds.along[p] = along_[p].data() + cluster * probes_.coded().padded();
+    bounds.across[p] = across_[p].data() + cluster * probes_.coded().padded();
   }
   return bounds;
 }
@@ -140,7 +138,7 @@ std::size_t BatchScan::drop_penalised(std::size_t block, std::size_t count) {
     sums_[n_kept] = sums_[i];
     scores_[n_kept] = scores_[i];
     const bool is_out = !away_[query]->is_empty() &&
-                        away_[query]->lower_block(block, probes_[query]->block_upper(block), floor) < floor;
+                        away_[query]->lower_block(block, probes_[query].block_upper(block), floor) < floor;
     n_kept += is_out ? 0 : 1;
   }
   return n_kept;
@@ -149,7 +147,7 @@ std::size_t BatchScan::drop_penalised(std::size_t block, std::size_t count) {
 void BatchScan::push_items(std::size_t block, std::size_t query, std::uint64_t mask) {
   QueryState& state = *states_[query];
   if (!away_[query]->is_empty()) {
-    mask = away_[query]->refine(block, mask, state.floor(), *probes_[query]);
+    mask = away_[query]->refine(block, mask, state.floor(), probes_[query]);
   }
   for (; mask != 0; mask &= mask - 1) {
     rescorer_.push(state, pending_[query], index_.rows(block)[__builtin_ctzll(mask)]);
@@ -159,11 +157,12 @@ void BatchScan::push_items(std::size_t block, std::size_t query, std::uint64_t m
 
 void BatchScan::scan_block(std::size_t block, std::size_t count) {
   if (n_parts_ == 2) {
-    context_.kernels.scan_parts_i8(index_.codes(block), index_.block_bounds(block).scale, coded_.view(),
-                                   which_.data(), scores_.data(), count, masks_.data());
+    context_.kernels.scan_parts_i8(index_.codes(block), index_.block_bounds(block).scale,
+                                   probes_.coded().view(), which_.data(), scores_.data(), count,
+                                   masks_.data());
   } else {
-    context_.kernels.scan_part_i8(index_.codes(block), coded_.view(), which_.data(), sums_.data(), count,
-                                  masks_.data());
+    context_.kernels.scan_part_i8(index_.codes(block), probes_.coded().view(), which_.data(), sums_.data(),
+                                  count, masks_.data());
   }
   const std::uint64_t filled = index_.filled_slots(block);
   for (std::size_t i = 0; i < count; ++i) {

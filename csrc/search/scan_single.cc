@@ -17,7 +17,6 @@ namespace {
 
 // Blocks that a thread takes at a time.
 constexpr std::size_t kTaskBlocks = 32;
-constexpr std::size_t kFetchAhead = 2;  // blocks
 
 // Scratch of a thread that searches: large enough to be worth keeping, and no more than a few numbers a
 // block.
@@ -31,12 +30,6 @@ struct Scratch {
 Scratch& scratch_of_thread() {
   thread_local Scratch scratch;
   return scratch;
-}
-
-void fetch_block(const BlockIndex& index, std::size_t block) {
-  const auto* codes = reinterpret_cast<const char*>(index.codes(block));
-  const std::size_t bytes = index.block_bytes();
-  for (std::size_t at = 0; at < bytes; at += 64) __builtin_prefetch(codes + at);
 }
 
 // Orders the chosen blocks roughly by falling bound: a counting sort into kBuckets ranges between the floor
@@ -69,12 +62,20 @@ struct List {
   const float* upper;  // by block
 };
 
-void visit_range(const List& list, std::size_t begin, std::size_t end, const BlockIndex& index,
-                 BlockVisitor& visitor, QueryState& state) {
-  for (std::size_t i = begin; i < end; ++i) {
-    if (i + kFetchAhead < list.count) fetch_block(index, list.blocks[i + kFetchAhead]);
-    if (list.upper[list.blocks[i]] < state.floor()) continue;  // the floor has risen since
-    visitor.visit(list.blocks[i], state);
+// Blocks are taken in groups: those of a group that the floor has risen past are left out, the next group's
+// codes are asked for while this one's are scanned.
+void visit_range(const List& list, std::size_t begin, std::size_t end, BlockVisitor& visitor,
+                 QueryState& state) {
+  constexpr std::size_t kGroup = BlockVisitor::kGroup;
+  for (std::size_t first = begin; first < end; first += kGroup) {
+    const float floor = state.floor();
+    std::uint32_t group[kGroup];
+    std::size_t n = 0;
+    for (std::size_t i = first; i < std::min(end, first + kGroup); ++i) {
+      group[n] = list.blocks[i];
+      n += list.upper[list.blocks[i]] < floor ? 0 : 1;
+    }
+    visitor.visit(group, n, state);
   }
 }
 
@@ -99,8 +100,8 @@ void visit_in_parallel(const ScanContext& context, const List& list, const Probe
       visitors[slot] = std::make_unique<BlockVisitor>(context, query, away);
     }
     own[slot]->known_floor = floor.load(std::memory_order_relaxed);
-    visit_range(list, task * kTaskBlocks, std::min(list.count, (task + 1) * kTaskBlocks),
-                *context.segment.index, *visitors[slot], *own[slot]);
+    visit_range(list, task * kTaskBlocks, std::min(list.count, (task + 1) * kTaskBlocks), *visitors[slot],
+                *own[slot]);
     raise(floor, own[slot]->floor());
   });
   for (std::size_t slot = 0; slot < threads; ++slot) {
@@ -140,7 +141,9 @@ bool needs_both_parts(const BlockIndex& index, const SteeredQuery& query) {
 void scan_single(const ScanContext& context, QueryState& state, std::size_t k, std::size_t threads,
                  SearchCounts& counts) {
   const BlockIndex& index = *context.segment.index;
-  const ProbeVector query(index, context.kernels, state.steered.vector.data());
+  ProbeSet probes(index, context.kernels, 1);
+  probes.add(state.steered.vector.data());
+  const ProbeVector& query = probes[0];
   const AwayProbe away(index, context.kernels, state.steered, context.rule);
   warm_up(context, query, away, state, k, counts);
 
@@ -159,7 +162,7 @@ void scan_single(const ScanContext& context, QueryState& state, std::size_t k, s
     return;
   }
   BlockVisitor visitor(context, query, away);
-  visit_range(list, 0, count, index, visitor, state);
+  visit_range(list, 0, count, visitor, state);
   visitor.finish(state);
   visitor.add_counts(counts);
 }

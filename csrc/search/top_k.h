@@ -15,9 +15,12 @@ struct Candidate {
 };
 
 // The order of results: score descending, then row ascending.
-inline bool precedes(const Candidate& a, const Candidate& b) {
-  return a.score > b.score || (a.score == b.score && a.row < b.row);
-}
+// A type and not a function, so that the algorithms below have it inlined.
+struct Precedes {
+  bool operator()(const Candidate& a, const Candidate& b) const {
+    return a.score > b.score || (a.score == b.score && a.row < b.row);
+  }
+};
 
 // NaN takes part in the order as -inf: a comparison with NaN is always false, which would be no order at all.
 inline float ordered_score(float score) {
@@ -37,7 +40,7 @@ class TopK {
   float floor() const { return worst_.score; }
 
   bool admits(float score, std::int64_t row) const {
-    return !is_full_ || precedes({ordered_score(score), row}, worst_);
+    return !is_full_ || Precedes()({ordered_score(score), row}, worst_);
   }
 
   void offer(float score, std::int64_t row) {
@@ -57,10 +60,10 @@ class TopK {
   // Best first; nothing is left afterwards.
   std::vector<Candidate> take_sorted() {
     if (is_heap_) {
-      std::sort_heap(kept_.begin(), kept_.end(), precedes);
+      std::sort_heap(kept_.begin(), kept_.end(), Precedes());
     } else {
       if (kept_.size() > capacity_) cut_back();
-      std::sort(kept_.begin(), kept_.end(), precedes);
+      std::sort(kept_.begin(), kept_.end(), Precedes());
     }
     return std::move(kept_);
   }
@@ -70,11 +73,11 @@ class TopK {
 
   void offer_to_heap(const Candidate& candidate) {
     if (is_full_) {
-      std::pop_heap(kept_.begin(), kept_.end(), precedes);
+      std::pop_heap(kept_.begin(), kept_.end(), Precedes());
       kept_.pop_back();
     }
     kept_.push_back(candidate);
-    std::push_heap(kept_.begin(), kept_.end(), precedes);
+    std::push_heap(kept_.begin(), kept_.end(), Precedes());
     is_full_ = kept_.size() == capacity_;
     if (is_full_) worst_ = kept_.front();
   }
@@ -83,7 +86,7 @@ class TopK {
     kept_.push_back(candidate);
     if (kept_.size() == capacity_ && !is_full_) {
       is_full_ = true;
-      worst_ = *std::max_element(kept_.begin(), kept_.end(), precedes);
+      worst_ = *std::max_element(kept_.begin(), kept_.end(), Precedes());
     } else if (kept_.size() >= 2 * capacity_) {
       cut_back();
     }
@@ -91,7 +94,7 @@ class TopK {
 
   void cut_back() {
     const auto last = kept_.begin() + static_cast<std::ptrdiff_t>(capacity_) - 1;
-    std::nth_element(kept_.begin(), last, kept_.end(), precedes);
+    std::nth_element(kept_.begin(), last, kept_.end(), Precedes());
     worst_ = *last;
     kept_.resize(capacity_);
   }

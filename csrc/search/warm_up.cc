@@ -3,7 +3,8 @@
 #include "search/warm_up.h"
 
 #include <algorithm>
-#include <functional>
+#include <cmath>
+#include <limits>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -28,7 +29,22 @@ Depth warm_depth(std::size_t k) { return {4 + k / 24, 1 + k / 48}; }
 
 using Ranked = std::pair<float, std::uint32_t>;
 
-// Best first.
+// A value that at least `wanted` of the values reach, close to the largest such: bisection. Counting is SIMD
+// code without branches, several times faster than a partial sort of so few.
+float value_reached_by(const std::vector<float>& values, std::size_t wanted) {
+  float low = *std::min_element(values.begin(), values.end());
+  float high = *std::max_element(values.begin(), values.end());
+  if (!std::isfinite(low) || wanted > values.size()) return low;
+  for (int step = 0; step < 12; ++step) {
+    const float middle = low + (high - low) / 2;
+    std::size_t count = 0;
+    for (std::size_t j = 0; j < values.size(); ++j) count += values[j] >= middle ? 1 : 0;
+    (count >= wanted ? low : high) = middle;
+  }
+  return low;
+}
+
+// The best one first.
 std::vector<Ranked> best_clusters(const BlockIndex& index, const ProbeVector& query, const AwayProbe& away) {
   const std::size_t n = index.n_clusters();
   std::vector<std::uint32_t> one_each(n + 1);
@@ -39,26 +55,20 @@ std::vector<Ranked> best_clusters(const BlockIndex& index, const ProbeVector& qu
     std::vector<float> scratch;
     away.lower_cluster_bounds(one_each.data(), upper.data(), scratch);
   }
-  // A heap of the best, its worst in front: most clusters are dismissed by one comparison.
+  const float cut = value_reached_by(upper, kWarmClusters);
   std::vector<Ranked> best;
-  for (std::size_t c = 0; c < n; ++c) {
-    if (best.size() == kWarmClusters) {
-      if (!(upper[c] > best.front().first)) continue;
-      std::pop_heap(best.begin(), best.end(), std::greater<Ranked>());
-      best.pop_back();
-    }
-    best.push_back({upper[c], static_cast<std::uint32_t>(c)});
-    std::push_heap(best.begin(), best.end(), std::greater<Ranked>());
+  for (std::size_t c = 0; c < n && best.size() < 2 * kWarmClusters; ++c) {
+    if (upper[c] >= cut) best.push_back({upper[c], static_cast<std::uint32_t>(c)});
   }
-  std::sort_heap(best.begin(), best.end(), std::greater<Ranked>());
+  std::iter_swap(best.begin(), std::max_element(best.begin(), best.end()));
   return best;
 }
 
-// Offers lower bounds on the scores of a block's items.
-class FloorFinder {
+// Finds a floor by offering lower bounds on scores, item by item, to a list of the k best.
+class CarefulFloor {
  public:
-  FloorFinder(const ScanContext& context, const ProbeVector& query, const AwayProbe& away,
-              const QueryState& state, std::size_t k)
+  CarefulFloor(const ScanContext& context, const ProbeVector& query, const AwayProbe& away,
+               const QueryState& state, std::size_t k)
       : context_(context),
         index_(*context.segment.index),
         query_(query),
@@ -78,7 +88,7 @@ class FloorFinder {
   TopK best_;
 };
 
-void FloorFinder::visit(std::size_t block) {
+void CarefulFloor::visit(std::size_t block) {
   const float error = query_.code_error(block);
   std::uint64_t slots = query_.slots_at_least(block, best_.floor() + error);
   if (slots == 0) return;
@@ -95,23 +105,81 @@ void FloorFinder::visit(std::size_t block) {
   }
 }
 
+// The same where any item may be returned and none is penalised: the k-th largest of many items' lower
+// bounds, each the largest in its lane, is exceeded by k items, and needs no list.
+class LaneFloor {
+ public:
+  LaneFloor(const BlockIndex& index, const KernelTable& kernels, const ProbeVector& query, std::size_t k)
+      : index_(index),
+        kernels_(kernels),
+        query_(query),
+        k_(k),
+        maxima_((1 + k / 16) * kBlockItems, -std::numeric_limits<float>::infinity()) {}
+
+  void visit(std::size_t block);
+  float floor() const;
+
+ private:
+  const BlockIndex& index_;
+  const KernelTable& kernels_;
+  const ProbeVector& query_;
+  std::size_t k_;
+  std::vector<float> maxima_;  // at least four a result, in groups of kBlockItems
+  std::size_t next_ = 0;       // group
+};
+
+void LaneFloor::visit(std::size_t block) {
+  float dots[kBlockItems];
+  query_.approximate_block(block, dots);
+  for (std::uint64_t empty = ~index_.filled_slots(block); empty != 0; empty &= empty - 1) {
+    dots[__builtin_ctzll(empty)] = -std::numeric_limits<float>::infinity();
+  }
+  kernels_.raise_maxima(dots, query_.code_error(block), maxima_.data() + next_);
+  next_ = next_ + kBlockItems < maxima_.size() ? next_ + kBlockItems : 0;
+}
+
+float LaneFloor::floor() const { return value_reached_by(maxima_, k_); }
+
+// Visits the first blocks of the best clusters, or where there are few clusters, of all.
+template <class Floor>
+std::size_t visit_promising(const BlockIndex& index, const ProbeVector& query, const AwayProbe& away,
+                            std::size_t k, Floor& floor) {
+  const Depth depth = warm_depth(k);
+  const std::size_t most = depth.best + kWarmClusters * depth.other;
+  std::size_t n_visited = 0;
+  if (index.n_clusters() < 2 * kWarmClusters) {
+    const std::size_t wanted = std::min(most, index.n_blocks() / 8);
+    for (; n_visited < wanted; ++n_visited) floor.visit(index.longest_first()[n_visited]);
+    return n_visited;
+  }
+  std::size_t wanted = depth.best;
+  for (const Ranked& cluster : best_clusters(index, query, away)) {
+    const std::size_t begin = index.cluster_begin()[cluster.second];
+    const std::size_t end = std::min<std::size_t>(index.cluster_begin()[cluster.second + 1], begin + wanted);
+    for (std::size_t b = begin; b < end; ++b) floor.visit(b);
+    n_visited += end - begin;
+    wanted = depth.other;
+  }
+  return n_visited;
+}
+
 }  // namespace
 
 void warm_up(const ScanContext& context, const ProbeVector& query, const AwayProbe& away, QueryState& state,
              std::size_t k, SearchCounts& counts) {
   const BlockIndex& index = *context.segment.index;
-  const Depth depth = warm_depth(k);
-  if (2 * (depth.best + kWarmClusters * depth.other) > index.n_blocks()) return;
-  FloorFinder finder(context, query, away, state, k);
-  std::size_t wanted = depth.best;
-  for (const Ranked& cluster : best_clusters(index, query, away)) {
-    const std::size_t begin = index.cluster_begin()[cluster.second];
-    const std::size_t end = std::min<std::size_t>(index.cluster_begin()[cluster.second + 1], begin + wanted);
-    for (std::size_t b = begin; b < end; ++b) finder.visit(b);
-    counts.n_pairs_scanned += end - begin;
-    wanted = depth.other;
+  if (8 * k > context.segment.view.n_items) return;  // most blocks have to be read anyway
+  float found = 0.0f;
+  if (away.is_empty() && !context.filter.restricts(state.number)) {
+    LaneFloor floor(index, context.kernels, query, k);
+    counts.n_pairs_scanned += visit_promising(index, query, away, k, floor);
+    found = floor.floor();
+  } else {
+    CarefulFloor floor(context, query, away, state, k);
+    counts.n_pairs_scanned += visit_promising(index, query, away, k, floor);
+    found = floor.floor();
   }
-  state.known_floor = std::max(state.known_floor, finder.floor());
+  state.known_floor = std::max(state.known_floor, found);
 }
 
 }  // namespace dpr

@@ -1,9 +1,10 @@
-# Everything of the bundle that is an array: item vectors, tag bitsets, what tags look like to the graphs.
+# Everything of the bundle that is an array: item vectors, their index, tag bitsets, what tags look like to the graphs.
 """Write ``catalogue.safetensors``."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,13 @@ import torch
 from safetensors.numpy import save_file
 
 from dpr_export.errors import ExportError
+from dpr_infer._core import build_index
+from dpr_infer.index_tensors import PREFIX, index_tensors
 from dpr_train.model import DPR
 
-__all__ = ["catalogue_tensors", "pack_tags", "write_catalogue"]
+__all__ = ["catalogue_tensors", "index_sizes", "pack_tags", "write_catalogue"]
+
+_CODE_ERROR = 1  # of the seven bounds of a block, the one that says how far codes are from vectors
 
 
 def pack_tags(tag_matrix: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
@@ -33,8 +38,8 @@ def pack_tags(tag_matrix: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
 
 
 @torch.no_grad()
-def catalogue_tensors(model: DPR) -> dict[str, npt.NDArray[np.generic]]:
-    """The tensors of docs/bundle_format.md, by name.
+def catalogue_tensors(model: DPR) -> dict[str, npt.NDArray[Any]]:
+    """The tensors of docs/bundle_format.md, by name, the index among them.
 
     Raises
     ------
@@ -53,9 +58,28 @@ def catalogue_tensors(model: DPR) -> dict[str, npt.NDArray[np.generic]]:
             raise ExportError(
                 f"{name}: expected finite values, got {values[row, column]} in row {row}, column {column}"
             )
-    return {name: np.ascontiguousarray(values) for name, values in tensors.items()}
+    tensors = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
+    # As many threads as PyTorch may use; the number does not change the index.
+    index = build_index(tensors["vectors"], parts=_parts(model), threads=torch.get_num_threads())
+    return tensors | index_tensors(index)
 
 
-def write_catalogue(tensors: dict[str, npt.NDArray[np.generic]], path: Path) -> None:
+def index_sizes(model: DPR, tensors: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
+    """What the manifest says of the index among the tensors of :func:`catalogue_tensors`."""
+    bounds = tensors[f"{PREFIX}bounds"]  # (P, 7, blocks)
+    return {
+        "blocks": len(tensors[f"{PREFIX}codes"]),
+        "clusters": len(tensors[f"{PREFIX}centres"]),
+        "parts": _parts(model),
+        "code_error": bounds[:, _CODE_ERROR].max(axis=1).astype(float).tolist(),
+    }
+
+
+def _parts(model: DPR) -> list[int]:
+    """Widths of c and w, which are quantised apart."""
+    return [width for width in (model.config.backbone.dim, model.config.steering.side_dim) if width]
+
+
+def write_catalogue(tensors: dict[str, npt.NDArray[Any]], path: Path) -> None:
     """Write the tensors to ``path``; safetensors orders them so that each starts at a multiple of its item size."""
     save_file(tensors, path)

@@ -8,6 +8,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,14 @@ import onnx
 import pyarrow.parquet as pq
 import torch
 
-from dpr_export.catalogue import catalogue_tensors, write_catalogue
+from dpr_export.catalogue import catalogue_tensors, index_sizes, write_catalogue
 from dpr_export.errors import ExportError, ParityError
 from dpr_export.graph import ExportedGraph, export_graphs
+from dpr_export.hnsw import HnswSettings, measure_recall, write_hnsw
 from dpr_export.quantize import quantize_prompt_encoder
 from dpr_export.validate import ParityRow, validate
 from dpr_infer import Recommender
+from dpr_infer._optional import import_hnswlib
 from dpr_train.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 
 __all__ = ["PRECISIONS", "export_bundle"]
@@ -37,6 +40,7 @@ def export_bundle(
     *,
     precision: str = "fp32",
     force: bool = False,
+    hnsw: HnswSettings | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[ParityRow]:
     """Write a bundle from a checkpoint; ``out`` exists afterwards whole, or as it was before.
@@ -51,6 +55,8 @@ def export_bundle(
         Of the prompt encoder.
     force : bool
         Replace a bundle that stands at ``out``.
+    hnsw : HnswSettings, optional
+        Add an approximate index, built so. Takes hnswlib.
     say : callable
         Told what is being done.
 
@@ -67,7 +73,11 @@ def export_bundle(
         If ``out`` is taken, or a value can't be exported.
     ParityError
         If a comparison exceeds its bound; the message lists every one that does.
+    MissingExtraError
+        If hnswlib is needed and not installed.
     """
+    if hnsw is not None:
+        import_hnswlib()  # its absence is told at once, not after a minute of work
     if precision not in PRECISIONS:
         raise ExportError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
     _check_destination(out, force=force)
@@ -80,9 +90,12 @@ def export_bundle(
         # The bundle itself lies one level down: the holder is private to this user, a bundle need not be.
         folder = Path(holder) / "bundle"
         folder.mkdir()
-        rows = _fill(folder, checkpoint, checkpoint_folder, precision, say)
+        rows = _fill(folder, checkpoint, checkpoint_folder, precision, hnsw, say)
         say("opening the bundle with the runtime")
         Recommender(folder, verify="full").query([], k=1)
+        if hnsw is not None:
+            say("measuring the recall of the HNSW index")
+            _add_recall(folder)
         _check_destination(out, force=force)  # it was long ago that this was asked first
         _move(folder, out, Path(holder) / "replaced")
     return rows
@@ -127,15 +140,24 @@ def _check_weights(checkpoint: Checkpoint) -> None:
 
 
 def _fill(
-    folder: Path, checkpoint: Checkpoint, checkpoint_folder: Path, precision: str, say: Callable[[str], None]
+    folder: Path,
+    checkpoint: Checkpoint,
+    checkpoint_folder: Path,
+    precision: str,
+    hnsw: HnswSettings | None,
+    say: Callable[[str], None],
 ) -> list[ParityRow]:
     say("exporting backbone, prompt encoder and fusion to ONNX")
     graphs = export_graphs(checkpoint.model, folder)
     if precision == "int8":
         say("quantising the prompt encoder")
         quantize_prompt_encoder(folder / graphs["prompt_encoder"].file)
+    say("indexing the item vectors")
     tensors = catalogue_tensors(checkpoint.model)
     write_catalogue(tensors, folder / "catalogue.safetensors")
+    if hnsw is not None:
+        say("building the HNSW index")
+        write_hnsw(tensors["vectors"], hnsw, folder)
     pq.write_table(checkpoint.items, folder / "items.parquet")
     pq.write_table(checkpoint.examples, folder / "examples.parquet")
     shutil.copyfile(checkpoint_folder / "prompt_encoder" / "tokenizer.json", folder / "tokenizer.json")
@@ -150,9 +172,27 @@ def _fill(
         ]
         raise ParityError("the exported graphs differ from PyTorch:\n" + "\n".join(lines))
     manifest = _manifest(folder, checkpoint, checkpoint_folder, graphs, rows, precision)
+    manifest["index"] = index_sizes(checkpoint.model, tensors)
+    if hnsw is not None:
+        manifest["hnsw"] = asdict(hnsw) | {
+            "recall": [],
+            "measured_on": {"examples": 0, "drawn": 0, "prompts": []},
+        }
+    _write_manifest(folder, manifest)
+    return rows
+
+
+def _add_recall(folder: Path) -> None:
+    """Measure the index of a whole bundle, and add what was measured to its manifest."""
+    recall, measured_on = measure_recall(folder)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest["hnsw"] |= {"recall": recall, "measured_on": measured_on}
+    _write_manifest(folder, manifest)
+
+
+def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
-    return rows
 
 
 def _manifest(
@@ -173,7 +213,7 @@ def _manifest(
     ]
     return {
         "format": "dpr-bundle",
-        "format_version": 1,
+        "format_version": 2,
         "files": {path.name: _entry(path) for path in sorted(folder.iterdir())},
         "graphs": {name: graph.as_dict() for name, graph in graphs.items()},
         "dims": {

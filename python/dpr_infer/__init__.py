@@ -1,8 +1,9 @@
-# dpr_infer: opens a bundle and answers promptable recommendation queries.
+# dpr_infer: opens a bundle and answers promptable recommendation queries; searches catalogues of bare vectors.
 
 from typing import Any
 
-from dpr_infer._core import simd_level
+from dpr_infer._core import SearchCounters, simd_level
+from dpr_infer.catalogue import Catalogue
 from dpr_infer.errors import (
     BundleError,
     BundleVersionError,
@@ -21,6 +22,7 @@ from dpr_infer.types import Recommendation, Wish
 __all__ = [
     "BundleError",
     "BundleVersionError",
+    "Catalogue",
     "DprError",
     "EngineError",
     "MissingExtraError",
@@ -29,6 +31,7 @@ __all__ = [
     "QueryTypeError",
     "Recommendation",
     "Recommender",
+    "SearchCounters",
     "UnknownItemError",
     "WhereError",
     "Wish",

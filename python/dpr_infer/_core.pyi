@@ -1,7 +1,8 @@
 """
 Exact scoring of a catalogue with promptable experts: gating, filters, top-k.
 
-Every score is canonical float32: the same bits on each SIMD level, batch size and tile size. Arrays are
+Every score is canonical float32: the same bits on each SIMD level, batch size and number of threads, with an
+index or without. Arrays are
 checked, never converted or copied. The GIL is released while computing, and calls from several threads are
 independent.
 """
@@ -10,7 +11,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Catalogue', 'ScoreRule', 'TagFilter', 'simd_level', 'supported_simd_levels']
+__all__: list[str] = ['Catalogue', 'ScoreRule', 'SearchCounters', 'TagFilter', 'build_index', 'simd_level', 'supported_simd_levels']
 class ScoreRule:
     """
     What the experts of a bundle do to a score: roles, biases, and phi.
@@ -106,14 +107,37 @@ class TagFilter:
         """
         int: W, the number of 64-bit words of a tag set.
         """
+class SearchCounters:
+    """
+    Sums of the work that searches did; given to :meth:`Catalogue.search` as `counters`.
+    """
+    def __init__(self) -> None:
+        ...
+    @property
+    def n_pairs(self) -> int:
+        """
+        int: (block, query) pairs that there were.
+        """
+    @property
+    def n_pairs_scanned(self) -> int:
+        """
+        int: of them, pairs whose codes were read; warming up counts as well.
+        """
+    @property
+    def n_rescored(self) -> int:
+        """
+        int: canonical dot products computed between query and item.
+        """
 class Catalogue:
     """
-    Item vectors and tags, ready to be searched.
+    Item vectors and tags, ready to be searched and changed.
     
     Looks at the arrays it is given, read-only and memory-mapped ones included, keeps them alive and never copies
     them. They must not be written to afterwards.
+    
+    An item's row is its number in order of arrival: it never changes and is never given to another item.
     """
-    def __init__(self, vectors: numpy.typing.NDArray[numpy.float32], tag_bits: numpy.typing.NDArray[numpy.uint64] | None = None, *, simd_level: str | None = None) -> None:
+    def __init__(self, vectors: numpy.typing.NDArray[numpy.float32], tag_bits: numpy.typing.NDArray[numpy.uint64] | None = None, *, index: dict[str, numpy.ndarray] | None = None, parts: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex] | None = None, row_ids: numpy.typing.NDArray[numpy.int64] | None = None, n_rows: typing.SupportsInt | typing.SupportsIndex | None = None, simd_level: str | None = None) -> None:
         """
         Check the arrays and choose the kernels.
         
@@ -123,6 +147,14 @@ class Catalogue:
             One item a row, C order, all finite; N and D at least 1.
         tag_bits : numpy.ndarray of uint64, shape (N, W), optional
             Tag sets, C order: bit g % 64 of word g // 64 is set when the item has tag g. Needed by tag filters alone.
+        index : dict of str to numpy.ndarray, optional
+            What :func:`build_index` returned for the same vectors. Without it every search reads all vectors.
+        parts : list of int, optional
+            The widths that the index was built with; all of D as one part by default.
+        row_ids : numpy.ndarray of int64, shape (N,), optional
+            The items' rows, rising, where some have been removed before. Default: 0 to N - 1.
+        n_rows : int, optional
+            Rows given out so far. Default: one more than the last row.
         simd_level : str, optional
             One of :func:`supported_simd_levels`. Default: what :func:`simd_level` tells.
         
@@ -131,15 +163,72 @@ class Catalogue:
         TypeError
             When an argument is not an array of its dtype.
         ValueError
-            When a shape or memory order is not as above, a vector is not finite (row and column are named), or the
-            SIMD level is unknown or not supported.
+            When a shape or memory order is not as above, a vector is not finite (row and column are named), the
+            index is not one of these many vectors, or the SIMD level is unknown or not supported. Whether the
+            index's bounds hold is not checked here but by :meth:`check_index`.
+        """
+    def add(self, vectors: numpy.typing.NDArray[numpy.float32], tag_bits: numpy.typing.NDArray[numpy.uint64] | None = None) -> int:
+        """
+        Add items; the next search finds them.
+        
+        Parameters
+        ----------
+        vectors : numpy.ndarray of float32, shape (n, D)
+            All finite. Copied.
+        tag_bits : numpy.ndarray of uint64, shape (n, W), optional
+            Needed exactly when the catalogue has tags.
+        
+        Returns
+        -------
+        int
+            Row of the first new item; the others follow.
+        
+        Raises
+        ------
+        TypeError, ValueError
+            When an argument is not as above; nothing is added then.
+        """
+    def arrays(self) -> dict[str, numpy.ndarray]:
+        """
+        Copy the arrays of a compacted catalogue.
+        
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            ``vectors``, ``tag_bits`` (with tags), ``row_ids`` int64 (N,), ``available`` bool (N,), and with an index
+            its arrays as :func:`build_index` names them.
+        
+        Raises
+        ------
+        ValueError
+            When items are pending.
+        """
+    def check_index(self) -> None:
+        """
+        Recompute every bound of the index from vectors and codes. Reads everything.
+        
+        Raises
+        ------
+        ValueError
+            When a bound does not hold; block and bound are named.
+        """
+    def compact(self, *, threads: typing.SupportsInt | typing.SupportsIndex = 1) -> None:
+        """
+        Rebuild arrays and index from the items that are not removed.
+        
+        Searches and changes go on meanwhile; what is added during it stays pending. Rows stay as they are.
+        
+        Parameters
+        ----------
+        threads : int, optional
+            Threads to use, at least 1.
         """
     def reference_scores(self, user: numpy.typing.NDArray[numpy.float32], experts: numpy.typing.NDArray[numpy.float32], gates: numpy.typing.NDArray[numpy.float32], *, rule: ScoreRule, strength: numpy.typing.NDArray[numpy.float32]) -> numpy.typing.NDArray[numpy.float32]:
         """
         Compute every score in the plainest way, for tests and for doubters.
         
         Scalar code without tiles, pruning, filters or heap; it defines what :meth:`search` must return. The whole (B,
-        N) matrix is materialised: not for serving.
+        n_rows) matrix is materialised: not for serving.
         
         Parameters
         ----------
@@ -148,15 +237,30 @@ class Catalogue:
         
         Returns
         -------
-        numpy.ndarray of float32, shape (B, N)
-            Canonical scores. Where huge inputs overflow, a score is infinite or NaN.
+        numpy.ndarray of float32, shape (B, n_rows)
+            Canonical scores, of switched-off items too; NaN for removed ones. Where huge inputs overflow, a score is
+            infinite or NaN.
         
         Raises
         ------
         TypeError, ValueError
             As in :meth:`search`, except that a score may overflow.
         """
-    def search(self, user: numpy.typing.NDArray[numpy.float32], experts: numpy.typing.NDArray[numpy.float32], gates: numpy.typing.NDArray[numpy.float32], *, rule: ScoreRule, strength: numpy.typing.NDArray[numpy.float32], k: int, excluded_offsets: numpy.typing.NDArray[numpy.int64] | None = None, excluded_rows: numpy.typing.NDArray[numpy.int64] | None = None, tag_filter: TagFilter | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
+    def remove(self, rows: numpy.typing.NDArray[numpy.int64]) -> None:
+        """
+        Remove items for ever; the next search does not find them.
+        
+        Parameters
+        ----------
+        rows : numpy.ndarray of int64, shape (n,)
+            Each row once.
+        
+        Raises
+        ------
+        TypeError, ValueError
+            When a row was never given out, was removed before, or is given twice; nothing is removed then.
+        """
+    def search(self, user: numpy.typing.NDArray[numpy.float32], experts: numpy.typing.NDArray[numpy.float32], gates: numpy.typing.NDArray[numpy.float32], rule: ScoreRule, strength: numpy.typing.NDArray[numpy.float32], k: int, excluded_offsets: numpy.typing.NDArray[numpy.int64] | None = None, excluded_rows: numpy.typing.NDArray[numpy.int64] | None = None, allowed_offsets: numpy.typing.NDArray[numpy.int64] | None = None, allowed_rows: numpy.typing.NDArray[numpy.int64] | None = None, tag_filter: TagFilter | None = None, threads: typing.SupportsInt | typing.SupportsIndex = 1, counters: SearchCounters | None = None) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]:
         """
         Find the k best items of each query, exactly.
         
@@ -183,9 +287,15 @@ class Catalogue:
             Query b excludes ``excluded_rows[excluded_offsets[b]:excluded_offsets[b + 1]]``; from 0 to M, never
             falling.
         excluded_rows : numpy.ndarray of int64, shape (M,), optional
-            Rows in [0, N), in any order, repeats allowed. Given together with `excluded_offsets`.
+            Rows in [0, n_rows), in any order, repeats allowed. Given together with `excluded_offsets`.
+        allowed_offsets, allowed_rows : numpy.ndarray of int64, shapes (B + 1,) and (M,), optional
+            In the same form, the only rows that each query may be given. Rows of removed items are simply not found.
         tag_filter : TagFilter, optional
             Conditions for the same B queries, with the catalogue's number of tag words.
+        threads : int, optional
+            Most threads to use, at least 1; one pool serves the whole process. The answer does not depend on it.
+        counters : SearchCounters, optional
+            Takes up the work of this search. Not to be shared by searches that run at the same time.
         
         Returns
         -------
@@ -202,6 +312,22 @@ class Catalogue:
             When a shape, a memory order or a value is not as above, an input is not finite, or a steered query or a
             score among the results overflows float32. The message names the query.
         """
+    def set_available(self, rows: numpy.typing.NDArray[numpy.int64], available: bool) -> None:
+        """
+        Switch items off, or on again; the next search knows.
+        
+        Parameters
+        ----------
+        rows : numpy.ndarray of int64, shape (n,)
+            Rows of items that are not removed; repeats allowed.
+        available : bool
+            False: no search returns them.
+        
+        Raises
+        ------
+        TypeError, ValueError
+            When a row was never given out or was removed; nothing changes then.
+        """
     @property
     def dim(self) -> int:
         """
@@ -210,7 +336,17 @@ class Catalogue:
     @property
     def n_items(self) -> int:
         """
-        int: N, the number of items.
+        int: the number of items that are not removed, switched-off ones included.
+        """
+    @property
+    def n_pending(self) -> int:
+        """
+        int: items added, and items removed, since the last compaction; what compaction would tidy up.
+        """
+    @property
+    def n_rows(self) -> int:
+        """
+        int: how many rows have been given out.
         """
     @property
     def n_tag_words(self) -> int:
@@ -218,10 +354,45 @@ class Catalogue:
         int: W, the number of 64-bit words of a tag set; 0 without tags.
         """
     @property
+    def parts(self) -> list[int]:
+        """
+        list of int: widths of the parts of a vector.
+        """
+    @property
     def simd_level(self) -> str:
         """
         str: the SIMD level that this catalogue is searched with.
         """
+def build_index(vectors: numpy.typing.NDArray[numpy.float32], *, parts: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], threads: typing.SupportsInt | typing.SupportsIndex = 1, simd_level: str | None = None) -> dict[str, numpy.ndarray]:
+    """
+    Quantise item vectors and lay them out in blocks that a search can skip.
+    
+    The same bits on every machine and for any number of threads. docs/kernel.md tells what the arrays are for.
+    
+    Parameters
+    ----------
+    vectors : numpy.ndarray of float32, shape (N, D)
+        One item a row, C order, all finite; N and D at least 1, D at most 32768.
+    parts : list of int
+        Widths of the one or two parts that are quantised and bounded apart; they sum to D.
+    threads : int, optional
+        Threads to use, at least 1.
+    simd_level : str, optional
+        One of :func:`supported_simd_levels`. Default: what :func:`simd_level` tells.
+    
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        ``codes`` uint8 (n_blocks, n_quads, 64, 4), ``rows`` uint32 (n_blocks, 64), ``cluster`` uint32
+        (n_blocks,), ``bounds`` float32 (P, 7, n_blocks), ``centres`` float32 (n_clusters, D).
+    
+    Raises
+    ------
+    TypeError
+        When `vectors` is not an array of float32.
+    ValueError
+        When a shape or a value is not as above.
+    """
 def simd_level() -> str:
     """
     Tell the SIMD level that a new catalogue would use.
@@ -243,5 +414,6 @@ def supported_simd_levels() -> list[str]:
     Returns
     -------
     list of str
-        Lowest first, from ``"scalar"``, ``"avx2"``, ``"avx512"``.
+        Lowest first, from ``"scalar"``, ``"avx2"``, ``"avx512vnni"``, ``"amx"`` on x86-64, ``"scalar"``, ``"neon"`` on
+        AArch64.
     """

@@ -30,6 +30,27 @@ def import_onnxruntime() -> ModuleType:
         ) from error
 
 
+def import_hnswlib() -> ModuleType:
+    """Import hnswlib.
+
+    Returns
+    -------
+    module
+        The hnswlib module.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed.
+    """
+    try:
+        return importlib.import_module("hnswlib")
+    except ImportError as error:
+        raise MissingExtraError(
+            f"an HNSW index needs hnswlib; install dpr-infer[hnsw] (import failed: {error})"
+        ) from error
+
+
 def require_cli() -> None:
     """Check that the command line's dependencies are installed.
 

@@ -13,7 +13,7 @@ from dpr_infer.catalogue_file import CatalogueArrays, read_catalogue
 from dpr_infer.errors import BundleError, QueryError
 from dpr_infer.graph_contract import check_declared
 from dpr_infer.items import ItemTable
-from dpr_infer.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest, parse_manifest
+from dpr_infer.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
 from dpr_infer.tables import check_tag_bits, read_examples, read_items
 
 SMALL_FILE_BYTES = 2**20
@@ -30,7 +30,7 @@ class Bundle:
     manifest : Manifest
         What it says of itself.
     catalogue : CatalogueArrays
-        Item vectors, tag bitsets and tag vectors.
+        Item vectors, tag bitsets, tag vectors and the quantised index.
     items : ItemTable
         Ids, titles and tags.
     examples : dict of str to tuple of str
@@ -75,7 +75,7 @@ def open_bundle(path: str | PathLike[str], *, verify: str = "fast") -> Bundle:
     check_declared(manifest)
     check_files(folder, manifest)
     check_hashes(folder, manifest, None if verify == "full" else SMALL_FILE_BYTES)
-    catalogue = read_catalogue(folder / "catalogue.safetensors", manifest.dims)
+    catalogue = read_catalogue(folder / "catalogue.safetensors", manifest.dims, manifest.index)
     items = read_items(folder / "items.parquet", manifest.dims.items)
     check_tag_bits(items, manifest.tags, catalogue.tag_bits)
     return Bundle(folder, manifest, catalogue, items, read_examples(folder / "examples.parquet", items))
@@ -154,10 +154,15 @@ def check_hashes(folder: Path, manifest: Manifest, below_bytes: int | None) -> N
     for name, entry in manifest.files.items():
         if below_bytes is not None and entry.bytes >= below_bytes:
             continue
-        with (folder / name).open("rb") as file:
-            got = hashlib.file_digest(file, "sha256").hexdigest()
-        if got != entry.sha256:
-            raise BundleError(f"{name} must have the SHA-256 {entry.sha256}; got {got}")
+        check_hash(folder, name, entry)
+
+
+def check_hash(folder: Path, name: str, entry: FileEntry) -> None:
+    """Compare one file with the SHA-256 that the manifest states, raising BundleError if it differs."""
+    with (folder / name).open("rb") as file:
+        got = hashlib.file_digest(file, "sha256").hexdigest()
+    if got != entry.sha256:
+        raise BundleError(f"{name} must have the SHA-256 {entry.sha256}; got {got}")
 
 
 def _regular_file_bytes(path: Path) -> int:

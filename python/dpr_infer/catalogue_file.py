@@ -1,8 +1,7 @@
-# catalogue.safetensors: validated by the safetensors library, then mapped into memory without a copy.
+# catalogue.safetensors of a bundle: what it must hold, and the checks of values that do not need the core.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpr_infer.errors import BundleError
+from dpr_infer.index_tensors import BLOCK_ITEMS, INDEX_TENSOR_NAMES, PREFIX, map_index
 from dpr_infer.manifest import Dims
-
-_NUMPY_DTYPE: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "U64": np.dtype("<u8")}
+from dpr_infer.manifest_index import IndexSizes
+from dpr_infer.mapped_tensors import TensorFile
+from dpr_infer.tag_book import has_unused_bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +31,18 @@ class CatalogueArrays:
         Embeddings of the tags' names.
     tag_vectors : ndarray of float32, shape (tags, side)
         Side vectors of the tags.
+    index : dict of str to ndarray, or None
+        The arrays of the quantised index, mapped from the file; None where the bundle has none.
     """
 
     vectors: NDArray[np.float32]
     tag_bits: NDArray[np.uint64]
     tag_embeddings: NDArray[np.float32]
     tag_vectors: NDArray[np.float32]
+    index: dict[str, NDArray[Any]] | None
 
 
-def read_catalogue(path: Path, dims: Dims) -> CatalogueArrays:
+def read_catalogue(path: Path, dims: Dims, index: IndexSizes | None) -> CatalogueArrays:
     """Open a catalogue file.
 
     Parameters
@@ -47,18 +51,20 @@ def read_catalogue(path: Path, dims: Dims) -> CatalogueArrays:
         The file.
     dims : Dims
         The sizes that the manifest states.
+    index : IndexSizes or None
+        Those of the quantised index; None where the bundle has none.
 
     Returns
     -------
     CatalogueArrays
-        Vectors and bitsets stay on disk until they are read.
+        Vectors, bitsets and index stay on disk until they are read.
 
     Raises
     ------
     BundleError
         If the file is not valid safetensors, has other tensors, dtypes or shapes than docs/bundle_format.md
         says, sets bits past the last tag, or holds a number in the tags' arrays that is not finite. (Whether
-        the item vectors are finite is checked by the core, which reads them anyway.)
+        the item vectors are finite, and whether an index is one, is checked by the core, which reads them anyway.)
     """
     shapes: dict[str, tuple[str, tuple[int, ...]]] = {
         "vectors": ("F32", (dims.items, dims.item)),
@@ -66,65 +72,25 @@ def read_catalogue(path: Path, dims: Dims) -> CatalogueArrays:
         "tag_embeddings": ("F32", (dims.tags, dims.token)),
         "tag_vectors": ("F32", (dims.tags, dims.side)),
     }
-    _check_header(path, shapes)
-    offsets = _data_offsets(path)
+    file = TensorFile(path)
+    file.check_names((*shapes, *(() if index is None else INDEX_TENSOR_NAMES)))
+    for name, (dtype, shape) in shapes.items():
+        file.check(name, dtype, shape)
     arrays: dict[str, NDArray[Any]] = {
-        name: _map(path, name, dtype, shape, offsets[name]) for name, (dtype, shape) in shapes.items()
+        name: file.map(name, dtype, shape) for name, (dtype, shape) in shapes.items()
     }
-    _check_last_word(path, arrays["tag_bits"], dims.tags)
+    if has_unused_bits(arrays["tag_bits"], dims.tags):
+        raise BundleError(f"{path.name}: tag_bits must be 0 past the last of {dims.tags} tags; some are set")
     for name in ("tag_embeddings", "tag_vectors"):
         if not np.isfinite(arrays[name]).all():
             raise BundleError(f"{path.name}: {name} must be finite; it holds NaN or an infinity")
         # Small, and handed to every run of an engine: a plain array in memory serves that best.
         arrays[name] = np.array(arrays[name], dtype=np.float32)
-    return CatalogueArrays(**arrays)
+    return CatalogueArrays(**arrays, index=None if index is None else _map_index(file, dims, index))
 
 
-def _check_header(path: Path, shapes: dict[str, tuple[str, tuple[int, ...]]]) -> None:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            names = list(file.keys())
-            got = {
-                name: (file.get_slice(name).get_dtype(), tuple(file.get_slice(name).get_shape()))
-                for name in names
-            }
-    except (SafetensorError, OSError) as error:
-        raise BundleError(f"{path.name} must be a valid safetensors file: {error}") from None
-    if sorted(names) != sorted(shapes):
-        raise BundleError(
-            f"{path.name} must hold the tensors {', '.join(shapes)}; got {', '.join(names)[:200]}"
-        )
-    for name, expected in shapes.items():
-        if got[name] != expected:
-            raise BundleError(
-                f"{path.name}: {name} must be {expected[0]} {expected[1]}; got {got[name][0]} {got[name][1]}"
-            )
-
-
-def _data_offsets(path: Path) -> dict[str, int]:
-    """Return where each tensor's bytes begin in the file; the header has been validated before."""
-    with path.open("rb") as file:
-        header_bytes = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(header_bytes))
-    header.pop("__metadata__", None)
-    return {name: 8 + header_bytes + int(entry["data_offsets"][0]) for name, entry in header.items()}
-
-
-def _map(path: Path, name: str, dtype_name: str, shape: tuple[int, ...], offset: int) -> NDArray[Any]:
-    dtype = _NUMPY_DTYPE[dtype_name]
-    if 0 in shape:  # an empty range cannot be mapped
-        return np.zeros(shape, dtype)
-    if offset % dtype.itemsize:
-        raise BundleError(
-            f"{path.name}: {name} must begin at a multiple of {dtype.itemsize} bytes to be mapped; "
-            f"it begins at {offset}"
-        )
-    return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape).view(np.ndarray)
-
-
-def _check_last_word(path: Path, tag_bits: NDArray[np.uint64], tags: int) -> None:
-    used = tags - 64 * (tag_bits.shape[1] - 1)
-    if used < 64 and (tag_bits[:, -1] >> np.uint64(used)).any():
-        raise BundleError(f"{path.name}: tag_bits must be 0 past the last of {tags} tags; some are set")
+def _map_index(file: TensorFile, dims: Dims, sizes: IndexSizes) -> dict[str, NDArray[Any]]:
+    """Map an index of the very sizes that the manifest states."""
+    file.check(f"{PREFIX}rows", "U32", (sizes.blocks, BLOCK_ITEMS))
+    file.check(f"{PREFIX}centres", "F32", (sizes.clusters, dims.item))
+    return map_index(file, sizes.parts)

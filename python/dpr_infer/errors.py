@@ -1,5 +1,9 @@
 # Every exception that dpr_infer raises on purpose. Messages say what, what was expected and what was got.
 
+from __future__ import annotations
+
+from collections.abc import Collection
+
 
 class DprError(Exception):
     """Base of all errors of this package."""
@@ -34,17 +38,18 @@ class QueryTypeError(QueryError, TypeError):
 
 
 class UnknownItemError(QueryError):
-    """A query names items that the catalogue does not have.
+    """A query names items that the catalogue does not have, or no longer has.
 
     Attributes
     ----------
     item_ids : tuple of str
-        Every unknown id, in the order given, without repetition. The message lists the first ten.
+        Every unknown id, in the order given, without repetition. The message lists the first ten, and says of
+        those in `removed` that they were removed.
     """
 
-    def __init__(self, what: str, item_ids: tuple[str, ...]) -> None:
+    def __init__(self, what: str, item_ids: tuple[str, ...], removed: Collection[str] = ()) -> None:
         self.item_ids = item_ids
-        shown = ", ".join(repr(item_id) for item_id in item_ids[:10])
+        shown = ", ".join(f"{i!r} (removed)" if i in removed else repr(i) for i in item_ids[:10])
         more = f" and {len(item_ids) - 10} more" if len(item_ids) > 10 else ""
         super().__init__(f"{what} must name items of the catalogue; unknown: {shown}{more}")
 

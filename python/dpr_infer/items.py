@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from threading import Lock
 
 _SHINGLE = 3
 _LEAST_OVERLAP = 0.5
@@ -13,6 +13,10 @@ _LEAST_OVERLAP = 0.5
 
 class ItemTable:
     """Ids, titles and tags of a catalogue's items; the row is the item's number.
+
+    Items come and go: a new one takes the next row, and the row of a removed one is never given again. Whoever
+    calls `append`, `publish` and `remove` must let no other thread do so at the same time; everything else is
+    safe meanwhile.
 
     Parameters
     ----------
@@ -26,11 +30,13 @@ class ItemTable:
     Attributes
     ----------
     ids, titles : list of str
-        By row.
+        By row, those of removed items included.
     tags : list of tuple of str
-        By row.
+        By row, likewise.
     row_of : mapping of str to int
-        The row of every id.
+        The row of every id, without removed ones.
+    removed_ids : set of str
+        Ids of removed items that no other item has taken since.
 
     Examples
     --------
@@ -39,23 +45,64 @@ class ItemTable:
     (1, 'The Matrix (1999)')
     >>> [table.titles[row] for row in table.search("matrx")]
     ['The Matrix (1999)']
+    >>> table.remove(["9"])
+    >>> "9" in table, len(table), table.search("matrix")
+    (False, 1, [])
     """
 
     def __init__(self, ids: Sequence[str], titles: Sequence[str], tags: Sequence[tuple[str, ...]]) -> None:
         self.ids = list(ids)
         self.titles = list(titles)
         self.tags = list(tags)
-        self.row_of: Mapping[str, int] = {item_id: row for row, item_id in enumerate(self.ids)}
+        self._row_of = {item_id: row for row, item_id in enumerate(self.ids)}
+        self.row_of: Mapping[str, int] = self._row_of
+        self.removed_ids: set[str] = set()
+        self._folded: list[str] = []
+        self._fold_lock = Lock()
 
     def __len__(self) -> int:
-        return len(self.ids)
+        """Return the number of items that are not removed."""
+        return len(self._row_of)
 
     def __contains__(self, item_id: object) -> bool:
-        return item_id in self.row_of
+        return item_id in self._row_of
 
-    @cached_property
-    def _folded(self) -> list[str]:
-        return [_fold(title) for title in self.titles]
+    def append(self, ids: Sequence[str], titles: Sequence[str], tags: Sequence[tuple[str, ...]]) -> int:
+        """Give new items the next rows. Their ids stay unknown until they are published.
+
+        Parameters
+        ----------
+        ids, titles, tags
+            As for the table, n of each.
+
+        Returns
+        -------
+        int
+            The first of the n rows.
+        """
+        first = len(self.ids)
+        self.titles.extend(titles)
+        self.tags.extend(tags)
+        self.ids.extend(ids)
+        return first
+
+    def publish(self, first: int) -> None:
+        """Make the ids of the rows from `first` on known."""
+        for row, item_id in enumerate(self.ids[first:], first):
+            self._row_of[item_id] = row
+            self.removed_ids.discard(item_id)
+
+    def withdraw(self, first: int) -> None:
+        """Take back an `append` that was not published."""
+        del self.ids[first:], self.tags[first:]
+        with self._fold_lock:
+            del self.titles[first:], self._folded[first:]
+
+    def remove(self, ids: Iterable[str]) -> None:
+        """Forget ids, each of a known item; rows, titles and tags stay for answers under way."""
+        for item_id in ids:
+            self.removed_ids.add(item_id)
+            del self._row_of[item_id]
 
     def search(self, text: str, limit: int = 10) -> list[int]:
         """Find items by title.
@@ -79,23 +126,32 @@ class ItemTable:
         wanted = _fold(text)
         if not wanted:
             return []
-        found = self._by_words(wanted) or self._by_shingles(wanted)
+        titles = self._titles_to_search()
+        found = _by_words(titles, wanted) or _by_shingles(titles, wanted)
         return found[:limit]
 
-    def _by_words(self, wanted: str) -> list[int]:
-        starts = [" " + word for word in wanted.split()]
-        hits = [row for row, title in enumerate(self._folded) if _has_all(" " + title, starts)]
-        return sorted(
-            hits, key=lambda row: (not self._folded[row].startswith(wanted), len(self._folded[row]), row)
-        )
+    def _titles_to_search(self) -> list[tuple[int, str]]:
+        """Return row and folded title of the items that are known, by rising row."""
+        with self._fold_lock:
+            self._folded.extend(map(_fold, self.titles[len(self._folded) :]))
+        return [(row, self._folded[row]) for row in sorted(self._row_of.copy().values())]
 
-    def _by_shingles(self, wanted: str) -> list[int]:
-        pieces = _shingles(wanted)
-        shares = (
-            (len(pieces & _shingles(title)) / len(pieces), row) for row, title in enumerate(self._folded)
-        )
-        hits = [(-share, len(self._folded[row]), row) for share, row in shares if share >= _LEAST_OVERLAP]
-        return [row for _, _, row in sorted(hits)]
+
+def _by_words(titles: Iterable[tuple[int, str]], wanted: str) -> list[int]:
+    starts = [" " + word for word in wanted.split()]
+    hits = [
+        (not title.startswith(wanted), len(title), row)
+        for row, title in titles
+        if _has_all(" " + title, starts)
+    ]
+    return [row for *_, row in sorted(hits)]
+
+
+def _by_shingles(titles: Iterable[tuple[int, str]], wanted: str) -> list[int]:
+    pieces = _shingles(wanted)
+    shares = ((len(pieces & _shingles(title)) / len(pieces), len(title), row) for row, title in titles)
+    hits = [(-share, length, row) for share, length, row in shares if share >= _LEAST_OVERLAP]
+    return [row for *_, row in sorted(hits)]
 
 
 def _fold(text: str) -> str:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from dpr_infer.errors import BundleError, BundleVersionError
+from dpr_infer.manifest_index import HNSW_FILE, HnswEntry, IndexSizes, parse_hnsw, parse_index
 from dpr_infer.strict_json import JsonNode, load_object
 
 FORMAT = "dpr-bundle"
-FORMAT_VERSION = 1
+FORMAT_VERSIONS = (1, 2)
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 16 * 2**20
 GRAPH_NAMES = ("backbone", "prompt_encoder", "fusion_moe")
@@ -74,6 +75,11 @@ class Dims:
     token: int
     experts: int
 
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """Widths of the parts of an item vector that the index quantises apart: [c ‖ w], or c alone."""
+        return (self.user, self.side) if self.side else (self.user,)
+
 
 @dataclass(frozen=True, slots=True)
 class Expert:
@@ -86,7 +92,10 @@ class Expert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What a bundle says of itself. The fields are those of docs/bundle_format.md."""
+    """What a bundle says of itself. The fields are those of docs/bundle_format.md.
+
+    `index` is None for format version 1, which has none; `hnsw` is None where the bundle has no index.hnsw.
+    """
 
     format_version: int
     files: dict[str, FileEntry]
@@ -106,6 +115,8 @@ class Manifest:
     licence_data: str
     licence_weights: str
     redistributable: bool
+    index: IndexSizes | None
+    hnsw: HnswEntry | None
 
 
 def parse_manifest(text: bytes) -> Manifest:
@@ -130,14 +141,14 @@ def parse_manifest(text: bytes) -> Manifest:
     """
     root = load_object(text, MANIFEST_NAME)
     root["format"].one_of(FORMAT)
-    _check_version(root["format_version"])
+    version = _version(root["format_version"])
     files = _files(root["files"])
     dims = _dims(root["dims"])
     phi = root["phi"]
     licence = root["licence"]
     encoder = root["prompt_encoder"]
     return Manifest(
-        format_version=FORMAT_VERSION,
+        format_version=version,
         files=files,
         graphs=_graphs(root["graphs"], files),
         dims=dims,
@@ -155,15 +166,19 @@ def parse_manifest(text: bytes) -> Manifest:
         licence_data=licence["data"].string(),
         licence_weights=licence["weights"].string(),
         redistributable=licence["redistributable"].boolean(),
+        index=None if version == 1 else parse_index(root["index"], items=dims.items, parts=dims.parts),
+        hnsw=None if version == 1 else parse_hnsw(root, listed=HNSW_FILE in files),
     )
 
 
-def _check_version(node: JsonNode) -> None:
+def _version(node: JsonNode) -> int:
     version = node.integer(0, 2**31)
-    if version != FORMAT_VERSION:
+    if version not in FORMAT_VERSIONS:
+        known = " or ".join(map(str, FORMAT_VERSIONS))
         raise BundleVersionError(
-            f"{node.place} must be {FORMAT_VERSION}, the one this dpr-infer reads; got {version}"
+            f"{node.place} must be {known}, the ones this dpr-infer reads; got {version}"
         )
+    return version
 
 
 def _plain_name(name: str, place: str) -> str:

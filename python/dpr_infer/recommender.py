@@ -14,9 +14,13 @@ from numpy.typing import NDArray
 from dpr_infer._core import simd_level
 from dpr_infer.bundle import open_bundle
 from dpr_infer.engine import Provider
+from dpr_infer.errors import QueryError
+from dpr_infer.hnsw_index import HnswIndex
+from dpr_infer.hnsw_search import HnswSearch
 from dpr_infer.items import ItemTable
+from dpr_infer.live_items import LiveItems
 from dpr_infer.manifest import Manifest
-from dpr_infer.pipeline import Pipeline
+from dpr_infer.pipeline import Pipeline, Ranker
 from dpr_infer.request import (
     Exclude,
     check_count,
@@ -25,11 +29,12 @@ from dpr_infer.request import (
     per_query_excludes,
     per_query_prompts,
 )
+from dpr_infer.scoring import Scorer
 from dpr_infer.stopwatch import Stopwatch
 from dpr_infer.types import Recommendation, Wish
 
 
-class Recommender:
+class Recommender(LiveItems):
     """Answers queries against one bundle. Using it from several threads at once is safe.
 
     Parameters
@@ -37,27 +42,37 @@ class Recommender:
     path : path-like
         The bundle folder.
     threads : int
-        Threads that an engine may use within one operator, >= 1. The kernel runs on the calling thread.
+        Threads that an engine may use within one operator, and the search for the queries of a batch, >= 1. The
+        number does not change what is found.
     providers : sequence, optional
         Execution providers as onnxruntime takes them: names, or pairs of name and options. The CPU by
         default. What is asked for runs, or opening fails.
     prompt_cache_size : int
         How many prompts' readings to keep, >= 0; the least recently used is forgotten first.
     verify : {"fast", "full"}
-        "full" compares every byte of the bundle with its checksums, "fast" the files below 1 MiB.
+        "full" compares every byte of the bundle with its checksums and recomputes every bound of the index;
+        "fast" compares the files below 1 MiB.
+    index : {"exact", "hnsw"}
+        "hnsw" takes candidates from the bundle's index.hnsw and gives them their exact scores: an item of the
+        exact answer may be missing, but what is returned has the score and the order of the exact answer. A
+        query with too few candidates, because of filters say, is answered from the whole catalogue. Items
+        added later are all candidates.
+    ef : int
+        For "hnsw", the least number of candidates, >= 1: more are slower and miss less. The manifest has the
+        recall that was measured.
 
     Raises
     ------
     BundleVersionError
         If the bundle's format version is not known.
     BundleError
-        If the bundle is not whole and consistent.
+        If the bundle is not whole and consistent, or has no index.hnsw and is to be searched with it.
     ProviderError
         If a provider that was asked for does not run.
     MissingExtraError
-        If onnxruntime is not installed.
+        If onnxruntime, or hnswlib for "hnsw", is not installed.
     QueryError
-        If `threads`, `prompt_cache_size` or `verify` is out of range.
+        If `threads`, `prompt_cache_size`, `verify`, `index` or `ef` is out of range.
     """
 
     def __init__(
@@ -68,17 +83,29 @@ class Recommender:
         providers: Sequence[Provider] | None = None,
         prompt_cache_size: int = 1024,
         verify: str = "fast",
+        index: str = "exact",
+        ef: int = 128,
     ) -> None:
         check_count("threads", threads, 1)
         check_count("prompt_cache_size", prompt_cache_size, 0)
+        check_count("ef", ef, 1)
+        if index not in ("exact", "hnsw"):
+            raise QueryError(f'index must be "exact" or "hnsw"; got {index!r}')
         simd_level()  # a level forced wrongly is no fault of the bundle: let it raise before one is opened
         self._bundle = open_bundle(path, verify=verify)
+        scorer = Scorer(self._bundle, threads=threads, check_index=verify == "full")
+        ranker: Ranker = scorer
+        if index == "hnsw":
+            ranker = HnswSearch(scorer, HnswIndex(self._bundle, threads=threads), ef)
         self._pipeline = Pipeline(
             self._bundle,
+            scorer,
+            ranker,
             threads=threads,
             providers=["CPUExecutionProvider"] if providers is None else providers,
             prompt_cache_size=prompt_cache_size,
         )
+        super().__init__(self._bundle, scorer.catalogue, threads)
 
     @property
     def manifest(self) -> Manifest:
@@ -87,7 +114,7 @@ class Recommender:
 
     @property
     def items(self) -> ItemTable:
-        """Ids, titles and tags of the catalogue, and the search for a title."""
+        """Ids, titles and tags of the catalogue as it is now, and the search for a title."""
         return self._bundle.items
 
     @property
@@ -296,10 +323,8 @@ class Recommender:
         excludes = per_query_excludes(exclude, len(listed))
         if not listed:
             return np.empty((0, options.k), dtype=np.int64), np.empty((0, options.k), dtype=np.float32)
-        _, rows, scores = self._pipeline.search(
-            listed, prompt_list, excludes, options, options.k, Stopwatch()
-        )
-        return rows, scores
+        found = self._pipeline.search(listed, prompt_list, excludes, options, options.k, Stopwatch())
+        return found.rows, found.scores
 
 
 def _list_histories(histories: Iterable[Iterable[str]]) -> list[list[str]]:

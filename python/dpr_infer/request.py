@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import SupportsIndex
 
 from dpr_infer.errors import QueryError, QueryTypeError, UnknownItemError
+from dpr_infer.items import ItemTable
 from dpr_infer.prompts import check_prompt_type
 
 Exclude = Iterable[str] | Sequence[Iterable[str]]
@@ -191,7 +192,7 @@ def per_query_excludes(exclude: Exclude, count: int) -> list[list[str]]:
     return [one_list(entry, f"exclude[{b}]") for b, entry in enumerate(entries)]
 
 
-def rows_of(ids: list[str], what: str, row_of: Mapping[str, int], *, skip_unknown: bool) -> list[int]:
+def rows_of(ids: list[str], what: str, items: ItemTable, *, skip_unknown: bool) -> list[int]:
     """Map external item ids to rows.
 
     Parameters
@@ -200,8 +201,8 @@ def rows_of(ids: list[str], what: str, row_of: Mapping[str, int], *, skip_unknow
         The ids.
     what : str
         Name of the argument, for messages.
-    row_of : mapping of str to int
-        Rows of all items.
+    items : ItemTable
+        The items there are.
     skip_unknown : bool
         Pass over unknown ids rather than raise.
 
@@ -217,6 +218,7 @@ def rows_of(ids: list[str], what: str, row_of: Mapping[str, int], *, skip_unknow
     UnknownItemError
         If ids are unknown and not to be skipped.
     """
+    row_of = items.row_of
     try:
         return [row_of[item_id] for item_id in ids]
     except (KeyError, TypeError):  # TypeError: not hashable
@@ -224,6 +226,9 @@ def rows_of(ids: list[str], what: str, row_of: Mapping[str, int], *, skip_unknow
     for position, item_id in enumerate(ids):
         if not isinstance(item_id, str):
             raise QueryTypeError(f"{what}[{position}] must be an item id, a str; got {item_id!r}")
-    if not skip_unknown:
-        raise UnknownItemError(what, tuple(dict.fromkeys(i for i in ids if i not in row_of)))
-    return [row_of[item_id] for item_id in ids if item_id in row_of]
+    # Each id is looked up once: another thread may remove or add it meanwhile.
+    found = [row_of.get(item_id) for item_id in ids]
+    unknown = tuple(dict.fromkeys(i for i, row in zip(ids, found, strict=True) if row is None))
+    if unknown and not skip_unknown:
+        raise UnknownItemError(what, unknown, items.removed_ids)
+    return [row for row in found if row is not None]

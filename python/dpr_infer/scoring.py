@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dpr_infer._core import Catalogue, ScoreRule
+from dpr_infer._core import Catalogue, ScoreRule, build_index
 from dpr_infer.bundle import Bundle
 from dpr_infer.errors import BundleError, QueryError
 from dpr_infer.filters import flatten_rows, tag_filter
@@ -20,40 +21,101 @@ from dpr_infer.where import parse_where
 _WHERE_CACHE_SIZE = 128
 
 
+@dataclass(frozen=True, slots=True)
+class KernelQueries:
+    """B queries as the kernel takes them.
+
+    Attributes
+    ----------
+    user : ndarray of float32, shape (B, user)
+        User vectors.
+    experts : ndarray of float32, shape (B, E, item)
+        Expert vectors.
+    gates : ndarray of float32, shape (B, E)
+        Gates.
+    strength : float
+        How much the experts count.
+    excluded : sequence of sequence of int, length B
+        Rows that must not be returned, in any order.
+    refused : sequence of ndarray of uint64 (W,) or None, length B
+        Bitsets of tags that no item may have.
+    clauses : TagClauses or None
+        The tag expression that all share.
+    """
+
+    user: NDArray[np.float32]
+    experts: NDArray[np.float32]
+    gates: NDArray[np.float32]
+    strength: float
+    excluded: Sequence[Sequence[int]]
+    refused: Sequence[NDArray[np.uint64] | None]
+    clauses: TagClauses | None
+
+    def pick(self, which: Sequence[int]) -> KernelQueries:
+        """Return some of the queries, by their places."""
+        return KernelQueries(
+            self.user[which],
+            self.experts[which],
+            self.gates[which],
+            self.strength,
+            [self.excluded[b] for b in which],
+            [self.refused[b] for b in which],
+            self.clauses,
+        )
+
+
 class Scorer:
     """A bundle's catalogue together with its rule of scoring.
+
+    A bundle of format version 1 has no index: one is built here, in memory.
 
     Parameters
     ----------
     bundle : Bundle
         The opened bundle.
+    threads : int
+        Threads that the kernel may use, >= 1.
+    check_index : bool
+        Recompute every bound of the index.
+
+    Attributes
+    ----------
+    catalogue : dpr_infer._core.Catalogue
+        The kernel's catalogue.
+    rule : dpr_infer._core.ScoreRule
+        What the experts do to a score.
 
     Raises
     ------
     BundleError
-        If an item vector is not finite.
+        If an item vector is not finite, or the index is not one of these vectors.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
-        manifest = bundle.manifest
+    def __init__(self, bundle: Bundle, *, threads: int, check_index: bool) -> None:
+        manifest, arrays = bundle.manifest, bundle.catalogue
+        parts = list(manifest.dims.parts)
         try:
-            self._catalogue = Catalogue(bundle.catalogue.vectors, bundle.catalogue.tag_bits)
+            index = arrays.index or build_index(arrays.vectors, parts=parts, threads=threads)
+            self.catalogue = Catalogue(arrays.vectors, arrays.tag_bits, index=index, parts=parts)
+            if check_index:
+                self.catalogue.check_index()
         except ValueError as error:
             raise BundleError(f"catalogue.safetensors: {error}") from error
-        self._rule = ScoreRule(
+        self.rule = ScoreRule(
             roles=[expert.role for expert in manifest.experts],
             biases=[expert.bias for expert in manifest.experts],
             phi=manifest.phi,
             gain=manifest.gain,
         )
+        self._threads = threads
         self._tags = manifest.tags
         self._tag_words = manifest.dims.tag_words
         self._clauses = lru_cache(maxsize=_WHERE_CACHE_SIZE)(self._compile)
 
-    def search(
-        self, encoded: EncodedQueries, excluded: Sequence[Sequence[int]], options: Options, k: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Find each query's best items.
+    def queries(
+        self, encoded: EncodedQueries, excluded: Sequence[Sequence[int]], options: Options
+    ) -> KernelQueries:
+        """Bring queries into the kernel's form.
 
         Parameters
         ----------
@@ -63,8 +125,39 @@ class Scorer:
             Rows that must not be returned, in any order.
         options : Options
             Strength, strictness and tag expression.
+
+        Returns
+        -------
+        KernelQueries
+            The same queries.
+
+        Raises
+        ------
+        WhereError
+            If the tag expression is wrong.
+        """
+        refused = [
+            reading.refused_words if options.strict and reading is not None else None
+            for reading, _ in encoded.readings
+        ]
+        clauses = None if options.where is None else self._clauses(options.where)
+        return KernelQueries(
+            encoded.user, encoded.experts, encoded.gates, options.strength, excluded, refused, clauses
+        )
+
+    def search(
+        self, queries: KernelQueries, k: int, *, allowed: Sequence[NDArray[np.int64]] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Find each query's best items.
+
+        Parameters
+        ----------
+        queries : KernelQueries
+            B queries.
         k : int
             Columns of the result.
+        allowed : sequence of ndarray of int64, length B, optional
+            The only rows that each query may be given, in any order; by default, all.
 
         Returns
         -------
@@ -75,28 +168,25 @@ class Scorer:
 
         Raises
         ------
-        WhereError
-            If the tag expression is wrong.
         QueryError
             If the kernel cannot score the query, as when scores overflow.
         """
-        offsets, rows = flatten_rows(excluded)
-        refused = [
-            reading.refused_words if options.strict and reading is not None else None
-            for reading, _ in encoded.readings
-        ]
-        clauses = None if options.where is None else self._clauses(options.where)
+        offsets, rows = flatten_rows(queries.excluded)
+        allowed_offsets, allowed_rows = (None, None) if allowed is None else _flatten(allowed)
         try:
-            return self._catalogue.search(
-                encoded.user,
-                encoded.experts,
-                encoded.gates,
-                rule=self._rule,
-                strength=np.full(len(refused), options.strength, dtype=np.float32),
+            return self.catalogue.search(
+                queries.user,
+                queries.experts,
+                queries.gates,
+                rule=self.rule,
+                strength=np.full(len(queries.user), queries.strength, dtype=np.float32),
                 k=k,
                 excluded_offsets=offsets,
                 excluded_rows=rows,
-                tag_filter=tag_filter(clauses, refused, self._tag_words),
+                allowed_offsets=allowed_offsets,
+                allowed_rows=allowed_rows,
+                tag_filter=tag_filter(queries.clauses, queries.refused, self._tag_words),
+                threads=self._threads,
             )
         except ValueError as error:
             raise QueryError(f"the query cannot be scored: {error}") from error
@@ -108,3 +198,9 @@ class Scorer:
     def _compile(self, text: str) -> TagClauses | None:
         tree = parse_where(text, self._tags)
         return None if tree is None else compile_expression(tree, self._tag_words)
+
+
+def _flatten(rows: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+    np.cumsum([len(line) for line in rows], out=offsets[1:])
+    return offsets, np.concatenate(rows)

@@ -39,7 +39,7 @@ def read_items(path: Path, item_count: int) -> ItemTable:
     table = ItemTable(columns["item_id"], columns["title"], tags)
     if "" in table.row_of:
         raise BundleError(f"{path.name}: item_id must not be empty; it is in row {table.row_of['']}")
-    if len(table.row_of) != len(table):
+    if len(table.row_of) != len(table.ids):
         twice = next(i for row, i in enumerate(table.ids) if table.row_of[i] != row)
         raise BundleError(f"{path.name}: item_id must be unique; {twice!r} appears more than once")
     return table

@@ -51,6 +51,9 @@ class Recommendation:
         Whether the prompt had more tokens than the bundle takes; the first were read.
     history_truncated : bool
         Whether the history had more items than the bundle takes; the newest were read.
+    history_unread : int
+        How many entries of the history the backbone cannot read, because the item was added to the recommender
+        after training. Such an item is left out of the answer like any other of the history.
     prompt_cached : bool
         Whether the prompt encoder was spared because this very text was read before.
     timings_ms : dict of str to float, or None
@@ -67,5 +70,6 @@ class Recommendation:
     gates: Mapping[str, float]
     prompt_truncated: bool
     history_truncated: bool
+    history_unread: int
     prompt_cached: bool
     timings_ms: dict[str, float] | None

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import tiny_model
-from dpr_export import write_bundle
+from dpr_export import hnsw, write_bundle
 from dpr_export.graph import ExportedGraph, export_graphs
 from dpr_export.validate import ParityRow
 from dpr_infer import Recommender
@@ -69,6 +69,17 @@ def wide(tmp_path_factory: pytest.TempPathFactory, sasrec: Made) -> Made:
     """Four experts, softplus, 70 tags, items without a tag; only the prompt encoder has learned."""
     base = tmp_path_factory.mktemp("wide")
     return make(_wide_checkpoint(base / "checkpoint", sasrec), base / "bundle")
+
+
+@pytest.fixture(scope="session")
+def with_hnsw(tmp_path_factory: pytest.TempPathFactory, wide: Made) -> Path:
+    """A bundle of few items with an HNSW index, of so thin a graph that it misses some."""
+    out = tmp_path_factory.mktemp("hnsw") / "bundle"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hnsw, "_KS", (2, 1_000))
+        patch.setattr(hnsw, "_EFS", (2, WIDE_ITEMS))
+        write_bundle.export_bundle(wide.folder, out, hnsw=hnsw.HnswSettings(m=2, ef_construction=3))
+    return out
 
 
 @pytest.fixture(params=["sasrec", "gru4rec", "wide"])

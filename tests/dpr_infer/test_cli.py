@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import tiny_bundle
 from dpr_infer.cli import launch
@@ -138,6 +140,53 @@ def test_inspect(cli, bundle_path):
     assert document["files"]["backbone.onnx"]["bytes"] == (bundle_path / "backbone.onnx").stat().st_size
 
 
+def test_inspect_shows_the_indexes(cli, tmp_path):
+    folder = tiny_bundle.write_tiny_bundle(tmp_path / "both", items=300, hnsw=True)
+    code, out, _ = cli(BUNDLE, "inspect", folder)
+    assert code == 0
+    document = json.loads(cli(BUNDLE, "inspect", folder, "--json")[1])
+    index = document["index"]
+    assert index["parts"] == [8, 8]
+    size = (folder / "index.hnsw").stat().st_size
+    for text in (
+        f"{index['blocks']} blocks of 64 items in {index['clusters']} clusters, ",
+        f"codes lie at most {index['code_error'][0]:.3g} and ",
+        f"M 2, ef_construction 8, {size / 1024:.3g} KiB",
+        "Recall of HNSW: 3 example and 0 drawn histories, 1 prompts",
+        "ef 32",
+        "0.8750",
+    ):
+        assert text in " ".join(out.split())
+    assert document["hnsw"] == {
+        "m": 2,
+        "ef_construction": 8,
+        "recall": [{"k": 10, "ef": 32, "queries": "plain", "recall": 0.875}],
+        "measured_on": {"examples": 3, "drawn": 0, "prompts": ["no war"]},
+    }
+
+
+def test_inspect_tells_of_a_bundle_without_indexes(cli, tmp_path):
+    folder = tiny_bundle.write_tiny_bundle(tmp_path / "old", version=1)
+    code, out, _ = cli(BUNDLE, "inspect", folder)
+    assert code == 0
+    assert "bundle format 1" in out
+    assert "none in this format version; built in memory when the bundle is opened" in " ".join(out.split())
+    assert "Recall" not in out
+    document = json.loads(cli(BUNDLE, "inspect", folder, "--json")[1])
+    assert (document["index"], document["hnsw"]) == (None, None)
+
+
+def test_verify_recomputes_the_bounds(cli, copy):
+    path = copy / "catalogue.safetensors"
+    arrays = {name: np.array(array) for name, array in load_file(path).items()}
+    arrays["index.bounds"][0, 3] *= 0.5  # norms
+    save_file(arrays, path)
+    tiny_bundle.reseal(copy)
+    code, out, err = cli(BUNDLE, "verify", copy)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith("error: catalogue.safetensors: ")
+
+
 def test_verify_reads_every_byte(cli, tmp_path):
     folder = tiny_bundle.write_tiny_bundle(tmp_path / "large", items=20_000, user=16)
     code, out, _ = cli(BUNDLE, "verify", folder)
@@ -145,7 +194,7 @@ def test_verify_reads_every_byte(cli, tmp_path):
     assert "whole; 7 files" in out
     with (folder / "catalogue.safetensors").open("r+b") as file:
         file.seek(-4, os.SEEK_END)
-        file.write(b"\0\0\0\0")
+        file.write(b"\xaa\x55\xaa\x55")
     code, _, err = cli(BUNDLE, "verify", folder)
     assert code == 1
     assert "catalogue.safetensors must have the SHA-256" in err

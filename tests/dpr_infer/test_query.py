@@ -130,6 +130,7 @@ def test_fewer_than_k(recommender, history):
     answer = recommender.query(history, k=1000)
     assert len(answer.items) == len(answer.scores) == len(answer.rows) == 40 - len(history)
     assert np.isfinite(answer.scores).all()
+    same(recommender.query(history, k=10**9), answer)
 
 
 def test_unknown_items(recommender, history):

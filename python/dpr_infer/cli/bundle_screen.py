@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from dpr_infer.cli.screen import visible
+from dpr_infer.index_tensors import BLOCK_ITEMS
 from dpr_infer.manifest import Manifest
+from dpr_infer.manifest_index import HNSW_FILE, HnswEntry
 
 _HEADING, _FAINT = "bold", "dim"
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -32,6 +35,8 @@ def show_manifest(console: Console, folder: Path, manifest: Manifest) -> None:
     console.print(_summary(manifest))
     console.print(_experts(manifest))
     console.print(_parity(manifest))
+    if manifest.hnsw is not None:
+        console.print(_recall(manifest.hnsw))
     console.print(_files(manifest))
 
 
@@ -57,6 +62,8 @@ def _summary(manifest: Manifest) -> Table:
         "Catalogue": f"{dims.items} items x {dims.item} ({dims.user} collaborative + {dims.side} side)",
         "Tags": f"{dims.tags}: " + ", ".join(manifest.tags),
         "Limits": f"{manifest.history_limit} items a history, {manifest.prompt_token_limit} tokens a prompt",
+        "Index": _index(manifest),
+        "HNSW": _hnsw(manifest),
         "Prompts": f"{manifest.encoder_base}, {manifest.encoder_precision}, {dims.token} wide; "
         f"wishes count from {manifest.wish_threshold:g}",
         "Penalty": phi,
@@ -69,6 +76,43 @@ def _summary(manifest: Manifest) -> Table:
     for name, value in rows.items():
         grid.add_row(name, Text(visible(value)))
     return grid
+
+
+def _index(manifest: Manifest) -> str:
+    index = manifest.index
+    if index is None:
+        return "none in this format version; built in memory when the bundle is opened"
+    errors = _and(f"{error:.3g}" for error in index.code_error)
+    return (
+        f"{index.blocks} blocks of {BLOCK_ITEMS} items in {index.clusters} clusters, "
+        f"{readable_bytes(index.bytes)}; "
+        f"codes lie at most {errors} from the parts of a vector ({_and(index.parts)} wide)"
+    )
+
+
+def _hnsw(manifest: Manifest) -> str:
+    if manifest.hnsw is None:
+        return "none"
+    size = readable_bytes(manifest.files[HNSW_FILE].bytes)
+    return f"M {manifest.hnsw.m}, ef_construction {manifest.hnsw.ef_construction}, {size}"
+
+
+def _and(numbers: Iterable[object]) -> str:
+    return " and ".join(map(str, numbers))
+
+
+def _recall(hnsw: HnswEntry) -> Table:
+    efs = sorted({row.ef for row in hnsw.recall})
+    shares = {(row.queries, row.k, row.ef): f"{row.recall:.4f}" for row in hnsw.recall}
+    measured = hnsw.measured_on
+    title = (
+        f"Recall of HNSW: {measured.examples} example and {measured.drawn} drawn histories, "
+        f"{len(measured.prompts)} prompts"
+    )
+    table = _table(title, "queries", "k", *(f"ef {ef}" for ef in efs))
+    for queries, k in dict.fromkeys((row.queries, row.k) for row in hnsw.recall):
+        table.add_row(queries, str(k), *(shares.get((queries, k, ef), "") for ef in efs))
+    return table
 
 
 def _experts(manifest: Manifest) -> Table:
