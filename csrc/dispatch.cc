@@ -5,22 +5,24 @@ namespace dpr {
 namespace {
 
 constexpr KernelTable kScalarKernels{
-    SimdLevel::kScalar,         dot_rows_f32_scalar,  dot_gather_f32_scalar, scan_part_i8_scalar,
-    scan_blocks_i8_scalar,      scan_parts_i8_scalar, sum_part_i8_scalar,    add_bounds_scalar,
-    select_at_least_scalar,     scale_sums_scalar,    raise_maxima_scalar,   select_queries_part_scalar,
-    select_queries_parts_scalar};
+    SimdLevel::kScalar,      dot_rows_f32_scalar,        dot_gather_f32_scalar,      scan_part_i8_scalar,
+    scan_blocks_i8_scalar,   scan_parts_i8_scalar,       sum_part_i8_scalar,         add_bounds_scalar,
+    select_at_least_scalar,  scale_sums_scalar,          take_lower_scalar,          raise_maxima_scalar,
+    upper_of_queries_scalar, select_queries_part_scalar, select_queries_parts_scalar};
 #ifdef DPR_X86_64
-constexpr KernelTable kAvx2Kernels{SimdLevel::kAvx2,         dot_rows_f32_avx2,   dot_gather_f32_avx2,
-                                   scan_part_i8_avx2,        scan_blocks_i8_avx2, scan_parts_i8_avx2,
-                                   sum_part_i8_avx2,         add_bounds_avx2,     select_at_least_avx2,
-                                   scale_sums_avx2,          raise_maxima_avx2,   select_queries_part_avx2,
-                                   select_queries_parts_avx2};
-constexpr KernelTable kAvx512Kernels{
-    SimdLevel::kAvx512Vnni,         dot_rows_f32_avx512,       dot_gather_f32_avx512,
-    scan_part_i8_avx512vnni,        scan_blocks_i8_avx512vnni, scan_parts_i8_avx512vnni,
-    sum_part_i8_avx512vnni,         add_bounds_avx512vnni,     select_at_least_avx512vnni,
-    scale_sums_avx512vnni,          raise_maxima_avx512vnni,   select_queries_part_avx512vnni,
-    select_queries_parts_avx512vnni};
+constexpr KernelTable kAvx2Kernels{
+    SimdLevel::kAvx2,      dot_rows_f32_avx2,        dot_gather_f32_avx2,      scan_part_i8_avx2,
+    scan_blocks_i8_avx2,   scan_parts_i8_avx2,       sum_part_i8_avx2,         add_bounds_avx2,
+    select_at_least_avx2,  scale_sums_avx2,          take_lower_avx2,          raise_maxima_avx2,
+    upper_of_queries_avx2, select_queries_part_avx2, select_queries_parts_avx2};
+constexpr KernelTable kAvx512Kernels{SimdLevel::kAvx512Vnni,         dot_rows_f32_avx512,
+                                     dot_gather_f32_avx512,          scan_part_i8_avx512vnni,
+                                     scan_blocks_i8_avx512vnni,      scan_parts_i8_avx512vnni,
+                                     sum_part_i8_avx512vnni,         add_bounds_avx512vnni,
+                                     select_at_least_avx512vnni,     scale_sums_avx512vnni,
+                                     take_lower_avx512vnni,          raise_maxima_avx512vnni,
+                                     upper_of_queries_avx512vnni,    select_queries_part_avx512vnni,
+                                     select_queries_parts_avx512vnni};
 #endif
 #ifdef DPR_AMX
 

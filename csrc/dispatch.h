@@ -20,7 +20,9 @@ struct KernelTable {
   AddBounds* add_bounds;
   SelectAtLeast* select_at_least;
   ScaleSums* scale_sums;
+  TakeLower* take_lower;
   RaiseMaxima* raise_maxima;
+  UpperOfQueries* upper_of_queries;
   SelectQueriesPart* select_queries_part;
   SelectQueriesParts* select_queries_parts;
 };

@@ -1,7 +1,9 @@
 // The floating-point mode that the canonical arithmetic is defined in.
 #pragma once
 
-#ifndef DPR_X86_64
+#if defined(DPR_AARCH64)
+#include <cstdint>
+#elif !defined(DPR_X86_64)
 #include <cfenv>
 #endif
 
@@ -18,8 +20,11 @@ class FpEnvironment {
   FpEnvironment& operator=(const FpEnvironment&) = delete;
 
  private:
-#ifdef DPR_X86_64
+#if defined(DPR_X86_64)
   unsigned saved_mxcsr_;
+#elif defined(DPR_AARCH64)
+  std::uint64_t saved_fpcr_;
+  std::uint64_t saved_fpsr_;
 #else
   std::fenv_t saved_;
 #endif

@@ -1,4 +1,5 @@
-// Detection by CPUID (what the CPU has) and XCR0 (which registers the operating system saves).
+// Detection by CPUID (what the CPU has) and XCR0 (which registers the operating system saves), and for AMX by
+// asking the operating system.
 #include "simd_level.h"
 
 #include <cstdint>
@@ -7,6 +8,10 @@
 
 #ifdef DPR_X86_64
 #include <cpuid.h>
+#endif
+#ifdef DPR_AMX
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace dpr {
@@ -26,6 +31,28 @@ std::uint64_t read_xcr0() {
   return (static_cast<std::uint64_t>(high) << 32) | low;
 }
 
+#ifdef DPR_AMX
+
+// Linux gives out the 8 KiB of tile registers a thread on demand only, and refuses where an alternate signal
+// stack is too small for them (Documentation/arch/x86/xstate.rst).
+bool may_use_tiles() {
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;               // its bit in XCR0
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+bool has_amx_int8(unsigned leaf7_edx, std::uint64_t xcr0) {
+  constexpr std::uint64_t kTileState = 0x60000;       // XCR0: tile configuration, tile data
+  constexpr std::uint64_t kTileAndInt8 = 0x03000000;  // EDX: AMX-TILE, AMX-INT8
+  return has_bits(leaf7_edx, kTileAndInt8) && has_bits(xcr0, kTileState) && may_use_tiles();
+}
+
+#else
+
+bool has_amx_int8(unsigned, std::uint64_t) { return false; }
+
+#endif
+
 std::vector<SimdLevel> detect_levels() {
   std::vector<SimdLevel> levels{SimdLevel::kScalar};
   unsigned a = 0, b = 0, c = 0, d = 0;
@@ -41,9 +68,15 @@ std::vector<SimdLevel> detect_levels() {
   levels.push_back(SimdLevel::kAvx2);
   // One level for all of AVX-512: CPUs without VNNI run AVX2.
   const bool has_avx512 = has_bits(b, bit_AVX512F) && has_bits(c, bit_AVX512VNNI);
-  if (has_avx512 && has_bits(xcr0, kZmmState)) levels.push_back(SimdLevel::kAvx512Vnni);
+  if (!has_avx512 || !has_bits(xcr0, kZmmState)) return levels;
+  levels.push_back(SimdLevel::kAvx512Vnni);
+  if (has_amx_int8(d, xcr0)) levels.push_back(SimdLevel::kAmx);
   return levels;
 }
+
+#elif defined(DPR_AARCH64)
+
+std::vector<SimdLevel> detect_levels() { return {SimdLevel::kScalar, SimdLevel::kNeon}; }
 
 #else
 
@@ -64,6 +97,10 @@ std::string supported_names() {
 
 const char* simd_level_name(SimdLevel level) {
   switch (level) {
+    case SimdLevel::kNeon:
+      return "neon";
+    case SimdLevel::kAmx:
+      return "amx";
     case SimdLevel::kAvx512Vnni:
       return "avx512vnni";
     case SimdLevel::kAvx2:

@@ -7,12 +7,13 @@
 
 namespace dpr {
 
-// Ascending: a level's number is its place in supported_simd_levels() on a machine that has them all.
-enum class SimdLevel { kScalar = 0, kAvx2 = 1, kAvx512Vnni = 2 };
+// Those of one architecture ascend. kAvx2 to kAmx are x86-64's, kNeon is AArch64's.
+enum class SimdLevel { kScalar, kAvx2, kAvx512Vnni, kAmx, kNeon };
 
 const char* simd_level_name(SimdLevel level);
 
-// Lowest first; kScalar is always there.
+// Lowest first; kScalar is always there. The first call asks Linux for the use of AMX tiles if the CPU has
+// them: that holds for the whole process, and makes the frames of its signals larger.
 const std::vector<SimdLevel>& supported_simd_levels();
 
 // The level named by `requested`, else by the environment variable DPR_SIMD_LEVEL, else the highest

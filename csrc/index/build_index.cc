@@ -14,8 +14,9 @@ namespace dpr {
 namespace {
 
 // Twice N^0.4, from measurements with 256 natural clusters. At a million items 500 centres leave 7.3 % of the
-// blocks to read for k = 10, 700 leave 8.0 %, 4096 23 % (blocks that are not full); at 100,000 items 97 centres
-// leave 51 %, 200 40 %. At least 8 blocks a cluster, so that few are not full; with few items no clusters at all.
+// blocks to read for k = 10, 700 leave 8.0 %, 4096 23 % (blocks that are not full); at 100,000 items 97
+// centres leave 51 %, 200 40 %. At least 8 blocks a cluster, so that few are not full; with few items no
+// clusters at all.
 std::size_t cluster_count(std::size_t n_items) {
   if (n_items < 8192) return 1;
   const auto wanted = static_cast<std::size_t>(2.0 * std::pow(static_cast<double>(n_items), 0.4));

@@ -17,6 +17,9 @@ class CodedVectors {
   // Codes one vector: scale t = max |x| / 127 a part, code = round(x / t).
   void set(std::size_t place, const float* vector);
 
+  // Replaces |x|, as far as roundings are concerned, by something larger.
+  void widen(std::size_t place, std::size_t part, float norm) { array(part)[place] = norm; }
+
   std::size_t padded() const { return padded_; }
   CodedQueries view() const;
   const std::int8_t* codes(std::size_t place) const { return codes_.data() + place * stride_; }

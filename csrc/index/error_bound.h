@@ -47,6 +47,8 @@ inline bool is_covered(double value, float upper) {
 // Bounds are only evaluated between these norms, so that none overflows; beyond them the float32 scan
 // answers.
 constexpr float kLargestNorm = 0x1p50f;
+// The same for strength * gate of an away expert.
+constexpr float kLargestWeight = 0x1p20f;
 // Scales of codes are never smaller, so that their inverses are finite.
 constexpr float kSmallestScale = 0x1p-60f;
 

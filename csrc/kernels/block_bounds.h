@@ -61,6 +61,10 @@ using AddBounds = void(const PartBounds& part, const uint32_t* cluster_begin, si
 // Writes the places i with values[i] >= floor, ascending; returns how many. Room for n + kQueryLanes.
 using SelectAtLeast = size_t(const float* values, size_t n, float floor, uint32_t* places);
 
+// upper[i] for every lane of a batch, with one part or two.
+using UpperOfQueries = void(const BlockBounds& block, const QueryBounds& queries, size_t n_parts,
+                            float* upper);
+
 // Writes the queries whose bound reaches their floor and their thresholds for scan_part_i8; returns how many.
 // With `all`, every query that is not padding. Room for queries.n + kQueryLanes.
 using SelectQueriesPart = size_t(const BlockBounds& block, const QueryBounds& queries, bool all,
@@ -73,25 +77,34 @@ using SelectQueriesParts = size_t(const BlockBounds& block, const QueryBounds& q
 // values[j] = factor * sums[j], or with `add` that more, for kBlockItems items.
 using ScaleSums = void(const int32_t* sums, float factor, bool add, float* values);
 
+// Where of_line[b] < upper[b]: upper[b] = of_line[b] and line[b] = number.
+using TakeLower = void(const float* of_line, uint32_t number, size_t n, float* upper, uint32_t* line);
+
 // maxima[j] = the larger of maxima[j] and values[j] - shift, for kBlockItems items.
 using RaiseMaxima = void(const float* values, float shift, float* maxima);
 
 AddBounds add_bounds_scalar;
 SelectAtLeast select_at_least_scalar;
 ScaleSums scale_sums_scalar;
+TakeLower take_lower_scalar;
 RaiseMaxima raise_maxima_scalar;
+UpperOfQueries upper_of_queries_scalar;
 SelectQueriesPart select_queries_part_scalar;
 SelectQueriesParts select_queries_parts_scalar;
 AddBounds add_bounds_avx2;
 SelectAtLeast select_at_least_avx2;
 ScaleSums scale_sums_avx2;
+TakeLower take_lower_avx2;
 RaiseMaxima raise_maxima_avx2;
+UpperOfQueries upper_of_queries_avx2;
 SelectQueriesPart select_queries_part_avx2;
 SelectQueriesParts select_queries_parts_avx2;
 AddBounds add_bounds_avx512vnni;
 SelectAtLeast select_at_least_avx512vnni;
 ScaleSums scale_sums_avx512vnni;
+TakeLower take_lower_avx512vnni;
 RaiseMaxima raise_maxima_avx512vnni;
+UpperOfQueries upper_of_queries_avx512vnni;
 SelectQueriesPart select_queries_part_avx512vnni;
 SelectQueriesParts select_queries_parts_avx512vnni;
 

@@ -75,8 +75,21 @@ void scale_sums_avx512vnni(const int32_t* sums, float factor, bool add, float* v
   scale_sums_loop(sums, factor, add, values);
 }
 
+void take_lower_avx512vnni(const float* of_line, uint32_t number, size_t n, float* upper, uint32_t* line) {
+  take_lower_loop(of_line, number, n, upper, line);
+}
+
 void raise_maxima_avx512vnni(const float* values, float shift, float* maxima) {
   raise_maxima_loop(values, shift, maxima);
+}
+
+void upper_of_queries_avx512vnni(const BlockBounds& block, const QueryBounds& queries, size_t n_parts,
+                                 float* upper) {
+  for (size_t i = 0; i < queries.n; i += 16) {
+    const __m512 bounds =
+        n_parts == 1 ? upper_bounds<1>(block, queries, i) : upper_bounds<2>(block, queries, i);
+    _mm512_storeu_ps(upper + i, bounds);
+  }
 }
 
 size_t select_queries_part_avx512vnni(const BlockBounds& block, const QueryBounds& queries, bool all,

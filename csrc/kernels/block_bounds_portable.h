@@ -37,6 +37,14 @@ inline void scale_sums_loop(const int32_t* sums, float factor, bool add, float* 
   }
 }
 
+inline void take_lower_loop(const float* of_line, uint32_t number, size_t n, float* upper, uint32_t* line) {
+  for (size_t b = 0; b < n; ++b) {
+    const bool is_less = of_line[b] < upper[b];
+    upper[b] = is_less ? of_line[b] : upper[b];
+    line[b] = is_less ? number : line[b];
+  }
+}
+
 inline void raise_maxima_loop(const float* values, float shift, float* maxima) {
   for (size_t j = 0; j < kBlockItems; ++j) maxima[j] = larger(values[j] - shift, maxima[j]);
 }
@@ -70,6 +78,15 @@ inline int32_t clamped_floor(float value) {
 }
 
 inline bool is_padding(float floor) { return floor > 3.4028235e38f; }
+
+inline void upper_of_queries_loop(const BlockBounds& block, const QueryBounds& queries, size_t n_parts,
+                                  float* upper) {
+  if (n_parts == 1) {
+    for (size_t i = 0; i < queries.n; ++i) upper[i] = upper_bound<1>(block, queries, i);
+  } else {
+    for (size_t i = 0; i < queries.n; ++i) upper[i] = upper_bound<2>(block, queries, i);
+  }
+}
 
 // In runs of kQueryLanes: the arithmetic of a run is SIMD code, the choice that follows is not.
 inline size_t select_queries_part_loop(const BlockBounds& block, const QueryBounds& queries, bool all,

@@ -16,8 +16,17 @@ void scale_sums_scalar(const int32_t* sums, float factor, bool add, float* value
   scale_sums_loop(sums, factor, add, values);
 }
 
+void take_lower_scalar(const float* of_line, uint32_t number, size_t n, float* upper, uint32_t* line) {
+  take_lower_loop(of_line, number, n, upper, line);
+}
+
 void raise_maxima_scalar(const float* values, float shift, float* maxima) {
   raise_maxima_loop(values, shift, maxima);
+}
+
+void upper_of_queries_scalar(const BlockBounds& block, const QueryBounds& queries, size_t n_parts,
+                             float* upper) {
+  upper_of_queries_loop(block, queries, n_parts, upper);
 }
 
 size_t select_queries_part_scalar(const BlockBounds& block, const QueryBounds& queries, bool all,

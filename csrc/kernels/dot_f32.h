@@ -26,5 +26,7 @@ DotRowsF32 dot_rows_f32_avx2;
 DotGatherF32 dot_gather_f32_avx2;
 DotRowsF32 dot_rows_f32_avx512;
 DotGatherF32 dot_gather_f32_avx512;
+DotRowsF32 dot_rows_f32_neon;
+DotGatherF32 dot_gather_f32_neon;
 
 }  // namespace dpr

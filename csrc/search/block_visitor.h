@@ -4,26 +4,27 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "search/away_probe.h"
 #include "search/index_scan.h"
-#include "search/probe.h"
+#include "search/penalty_lines.h"
 #include "search/rescorer.h"
 
 namespace dpr {
 
 class BlockVisitor {
  public:
-  BlockVisitor(const ScanContext& context, const ProbeVector& query, const AwayProbe& away)
+  BlockVisitor(const ScanContext& context, const QueryLines& lines, const AwayProbe& away)
       : context_(context),
         index_(*context.segment.index),
-        query_(query),
+        lines_(lines),
         away_(away),
         rescorer_(context.segment, context.filter, context.kernels, context.rule) {}
 
   // Most blocks that are scanned with one look at the floor.
   static constexpr std::size_t kGroup = 16;
 
-  // Pushes every item of n <= kGroup blocks that may reach the state's floor.
-  void visit(const std::uint32_t* blocks, std::size_t n, QueryState& state);
+  // Pushes every item of n <= kGroup blocks that may reach the state's floor, as the given line tells.
+  void visit(const std::uint32_t* blocks, std::size_t n, std::size_t line, QueryState& state);
   void finish(QueryState& state) { rescorer_.flush(state, pending_); }
 
   void add_counts(SearchCounts& counts) const {
@@ -36,7 +37,7 @@ class BlockVisitor {
 
   const ScanContext& context_;
   const BlockIndex& index_;
-  const ProbeVector& query_;
+  const QueryLines& lines_;
   const AwayProbe& away_;
   Rescorer rescorer_;
   Pending pending_;

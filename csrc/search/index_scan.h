@@ -22,7 +22,7 @@ struct ScanContext {
 // Whether all bounds of the query stay within float32; otherwise the index must not be used for it.
 bool is_within_bounds(const BlockIndex& index, const SteeredQuery& query);
 
-// True when the query has something in part 1, so that both parts' codes must be read.
+// True when the query or an away expert has something in part 1, so that both parts' codes must be read.
 bool needs_both_parts(const BlockIndex& index, const SteeredQuery& query);
 
 // One query over all blocks; shares the blocks among `threads`.

@@ -5,7 +5,6 @@
 
 #include "index/error_bound.h"
 #include "kernels/block_bounds_portable.h"
-#include "penalty.h"
 
 namespace dpr {
 namespace {
@@ -31,29 +30,39 @@ void cluster_terms(const BlockIndex& index, const KernelTable& kernels, std::siz
   }
 }
 
-ProbeSet::ProbeSet(const BlockIndex& index, const KernelTable& kernels, std::size_t n, std::size_t lanes)
+ProbeSet::ProbeSet(const BlockIndex& index, const KernelTable& kernels, std::size_t n, std::size_t lanes,
+                   bool with_terms)
     : index_(index),
       kernels_(kernels),
       coded_(index.parts(), n, lanes),
-      terms_(n * index.parts().count * 2 * index.n_clusters()) {
+      with_terms_(with_terms),
+      terms_(with_terms ? n * index.parts().count * 2 * index.n_clusters() : 0) {
   vectors_.reserve(n);
+  for (std::size_t place = 0; place < n; ++place) {
+    vectors_.push_back(ProbeVector(index_, kernels_, coded_, place));
+    vectors_[place].fetch_ahead_ = index_.n_blocks() * index_.block_bytes() > kCacheBytes ? kFetchAhead : 0;
+  }
 }
 
-void ProbeSet::add(const float* vector) {
-  const std::size_t place = vectors_.size();
+void ProbeSet::set(std::size_t place, const float* vector, float offset) {
+  ProbeVector& probe = vectors_[place];
   const std::size_t n_clusters = index_.n_clusters();
   coded_.set(place, vector);
-  ProbeVector probe(index_, kernels_, coded_, place);
-  probe.fetch_ahead_ = index_.n_blocks() * index_.block_bytes() > kCacheBytes ? kFetchAhead : 0;
-  probe.n_parts_ = index_.parts().count > 1 && coded_.norm(1)[place] > 0.0f ? 2 : 1;
-  float* terms = terms_.data() + place * index_.parts().count * 2 * n_clusters;
-  for (std::size_t p = 0; p < probe.n_parts_; ++p, terms += 2 * n_clusters) {
-    cluster_terms(index_, kernels_, p, vector + index_.parts().begin[p], probe.norm(p), terms,
-                  terms + n_clusters);
+  probe.offset_ = offset;
+  probe.n_parts_ = parts().count > 1 && coded_.norm(1)[place] > 0.0f ? 2 : 1;
+  if (!with_terms_) return;
+  float* terms = terms_.data() + place * parts().count * 2 * n_clusters;
+  for (std::size_t p = 0; p < parts().count; ++p, terms += 2 * n_clusters) {
     probe.along_[p] = terms;
     probe.across_[p] = terms + n_clusters;
+    if (p >= probe.n_parts_) continue;  // of a part that is zero, terms are
+    cluster_terms(index_, kernels_, p, vector + parts().begin[p], probe.norm(p), terms, terms + n_clusters);
   }
-  vectors_.push_back(probe);
+}
+
+void ProbeSet::widen(std::size_t place, std::size_t part, float norm) {
+  coded_.widen(place, part, norm);
+  if (part == 1 && norm > 0.0f) vectors_[place].n_parts_ = 2;
 }
 
 void ProbeVector::add_block_bounds(float* upper) const {
@@ -73,7 +82,7 @@ void ProbeVector::add_cluster_bounds(const std::uint32_t* one_each, float* upper
 float ProbeVector::block_upper(std::size_t block) const {
   const BlockBounds& bounds = index_->block_bounds(block);
   const std::size_t c = index_->cluster(block);
-  float upper = bounds.underflow;
+  float upper = bounds.underflow + offset_;
   for (std::size_t p = 0; p < n_parts_; ++p) {
     const float a = along_[p][c];
     upper += std::max(bounds.along_min[p] * a, bounds.along_max[p] * a) + bounds.across[p] * across_[p][c] +
@@ -109,13 +118,14 @@ std::uint64_t ProbeVector::slots_at_least(std::size_t block, float least) const 
 void ProbeVector::slots_of_blocks(const std::uint32_t* blocks, std::size_t n, float floor,
                                   std::uint64_t* slots) const {
   if (n_parts_ == 2) {
-    for (std::size_t i = 0; i < n; ++i) slots[i] = slots_at_least(blocks[i], floor - code_error(blocks[i]));
+    for (std::size_t i = 0; i < n; ++i)
+      slots[i] = slots_at_least(blocks[i], floor - offset_ - code_error(blocks[i]));
     return;
   }
   std::int32_t thresholds[kMostBlocks];
   const float inverse = coded_->inverse_scale()[place_];
   for (std::size_t i = 0; i < n; ++i) {
-    const float least = floor - code_error(blocks[i]);
+    const float least = floor - offset_ - code_error(blocks[i]);
     thresholds[i] = clamped_floor(least * (index_->block_bounds(blocks[i]).inverse_scale * inverse));
   }
   kernels_->scan_blocks_i8(index_->codes(0), index_->block_bytes(), coded_->view(),
@@ -135,88 +145,6 @@ void ProbeVector::approximate_block(std::size_t block, float* approximate) const
     codes += n_quads * kQuadBytes;
     own += 4 * n_quads;
   }
-}
-
-AwayProbe::AwayProbe(const BlockIndex& index, const KernelTable& kernels, const SteeredQuery& steered,
-                     const ScoreRule& rule)
-    : index_(index), steered_(steered), rule_(rule), vectors_(index, kernels, steered.away.size()) {
-  std::vector<float> negated(steered.away.empty() ? 0 : index.dim());
-  for (const AwayExpert& away : steered.away) {
-    for (std::size_t d = 0; d < index.dim(); ++d) negated[d] = -away.vector[d];
-    vectors_.add(negated.data());
-  }
-}
-
-// The order and rounding of penalised_score with relu, for many bounds at once.
-void AwayProbe::lower(const std::vector<float>& negated, std::size_t n, float* upper) const {
-  for (std::size_t i = 0; i < n; ++i) {
-    float penalty = 0.0f;
-    for (std::size_t m = 0; m < vectors_.size(); ++m) {
-      const float x = steered_.away[m].bias - negated[m * n + i];
-      penalty += steered_.away[m].gate * (x > 0.0f ? x : 0.0f);
-    }
-    upper[i] -= steered_.strength * penalty;
-  }
-}
-
-void AwayProbe::lower_block_bounds(float* upper, std::vector<float>& scratch) const {
-  const std::size_t n = index_.n_blocks();
-  scratch.assign(vectors_.size() * n, underflow_slack(index_.dim()));
-  for (std::size_t m = 0; m < vectors_.size(); ++m) vectors_[m].add_block_bounds(scratch.data() + m * n);
-  lower(scratch, n, upper);
-}
-
-void AwayProbe::lower_cluster_bounds(const std::uint32_t* one_each, float* upper,
-                                     std::vector<float>& scratch) const {
-  const std::size_t n = index_.n_clusters();
-  scratch.assign(vectors_.size() * n, underflow_slack(index_.dim()));
-  for (std::size_t m = 0; m < vectors_.size(); ++m) {
-    vectors_[m].add_cluster_bounds(one_each, scratch.data() + m * n);
-  }
-  lower(scratch, n, upper);
-}
-
-float AwayProbe::lower_block(std::size_t block, float upper, float floor) const {
-  std::vector<float> negated(vectors_.size());
-  for (std::size_t m = 0; m < vectors_.size(); ++m) negated[m] = vectors_[m].block_upper(block);
-  return penalised_upper(upper, negated.data(), floor, steered_, rule_);
-}
-
-std::uint64_t AwayProbe::refine(std::size_t block, std::uint64_t mask, float floor,
-                                const ProbeVector& query) const {
-  float dots[kBlockItems];
-  query.approximate_block(block, dots);
-  const float error = query.code_error(block);
-  const std::size_t n_away = vectors_.size();
-  std::vector<float> projections(n_away * kBlockItems);
-  std::vector<float> errors(n_away);
-  for (std::size_t m = 0; m < n_away; ++m) {
-    vectors_[m].approximate_block(block, projections.data() + m * kBlockItems);
-    errors[m] = vectors_[m].code_error(block);
-  }
-  std::vector<float> negated(n_away);
-  std::uint64_t kept = 0;
-  for (; mask != 0; mask &= mask - 1) {
-    const auto j = static_cast<std::size_t>(__builtin_ctzll(mask));
-    for (std::size_t m = 0; m < n_away; ++m) negated[m] = projections[m * kBlockItems + j] + errors[m];
-    const float upper = penalised_upper(dots[j] + error, negated.data(), floor, steered_, rule_);
-    kept |= std::uint64_t{!(upper < floor)} << j;
-  }
-  return kept;
-}
-
-AwayLower::AwayLower(const AwayProbe& probe, std::size_t block)
-    : probe_(probe), projections_(probe.vectors_.size() * kBlockItems) {
-  for (std::size_t m = 0; m < probe.vectors_.size(); ++m) {
-    float* of_expert = projections_.data() + m * kBlockItems;
-    probe.vectors_[m].approximate_block(block, of_expert);
-    const float error = probe.vectors_[m].code_error(block);
-    for (std::size_t j = 0; j < kBlockItems; ++j) of_expert[j] = error - of_expert[j];
-  }
-}
-
-float AwayLower::score(std::size_t j, float lower) const {
-  return penalised_score(lower, projections_.data() + j, kBlockItems, probe_.steered_, probe_.rule_);
 }
 
 }  // namespace dpr

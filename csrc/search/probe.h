@@ -1,5 +1,4 @@
-// One query as the index sees it: its codes, its terms against every cluster, and those of its away experts,
-// which are negated, so that an upper bound on <-z, v> is a lower one on <z, v>.
+// Query-side vectors as the index sees them: their codes and their terms against every cluster.
 #pragma once
 
 #include <cstddef>
@@ -9,8 +8,6 @@
 #include "dispatch.h"
 #include "index/block_index.h"
 #include "index/coded_vectors.h"
-#include "score_rule.h"
-#include "search/query_state.h"
 
 namespace dpr {
 
@@ -28,7 +25,9 @@ class ProbeVector {
   const float* along(std::size_t part) const { return along_[part]; }
   const float* across(std::size_t part) const { return across_[part]; }
 
-  // Adds the bounds of all blocks, or of all clusters, to `upper`.
+  float offset() const { return offset_; }
+
+  // Adds the bounds of all blocks, or of all clusters, to `upper`; the offset is left to the caller.
   void add_block_bounds(float* upper) const;
   void add_cluster_bounds(const std::uint32_t* one_each, float* upper) const;
 
@@ -43,7 +42,7 @@ class ProbeVector {
   // Slots whose approximate dot product is at least `least`, and possibly a few more; empty ones never.
   std::uint64_t slots_at_least(std::size_t block, float least) const;
 
-  // approximate[j] + code_error(block) bounds the dot product of slot j. Room for kBlockItems.
+  // approximate[j] + code_error(block) + offset bounds the dot product of slot j. Room for kBlockItems.
   void approximate_block(std::size_t block, float* approximate) const;
 
  private:
@@ -53,7 +52,7 @@ class ProbeVector {
               std::size_t place)
       : index_(&index), kernels_(&kernels), coded_(&coded), place_(place) {}
 
-  float norm(std::size_t part) const { return coded_->norm(part)[place_]; }
+  float norm(std::size_t part) const { return coded_->norm(part)[place_]; }  // widened, where it was
 
   const BlockIndex* index_;
   const KernelTable* kernels_;
@@ -61,6 +60,7 @@ class ProbeVector {
   std::size_t place_;
   std::size_t n_parts_ = 1;
   std::size_t fetch_ahead_ = 0;
+  float offset_ = 0.0f;
   const float* along_[kMaxParts] = {nullptr, nullptr};
   const float* across_[kMaxParts] = {nullptr, nullptr};
 };
@@ -68,65 +68,29 @@ class ProbeVector {
 // Probe vectors and the memory that they look at.
 class ProbeSet {
  public:
-  ProbeSet(const BlockIndex& index, const KernelTable& kernels, std::size_t n, std::size_t lanes = 1);
+  // n vectors, not set yet. Without terms, only what concerns codes may be asked of them.
+  ProbeSet(const BlockIndex& index, const KernelTable& kernels, std::size_t n, std::size_t lanes = 1,
+           bool with_terms = true);
   ProbeSet(const ProbeSet&) = delete;
   ProbeSet& operator=(const ProbeSet&) = delete;
 
-  // Fills the next place.
-  void add(const float* vector);
+  // Once a place.
+  void set(std::size_t place, const float* vector, float offset);
+  // Makes the slack for roundings that of a longer vector.
+  void widen(std::size_t place, std::size_t part, float norm);
 
   const ProbeVector& operator[](std::size_t place) const { return vectors_[place]; }
   std::size_t size() const { return vectors_.size(); }
+  const Parts& parts() const { return index_.parts(); }
   const CodedVectors& coded() const { return coded_; }
 
  private:
   const BlockIndex& index_;
   const KernelTable& kernels_;
   CodedVectors coded_;
+  bool with_terms_;
   std::vector<float> terms_;  // (n, parts, 2, n_clusters)
   std::vector<ProbeVector> vectors_;
-};
-
-// The penalty side of a probe: nothing without away experts.
-class AwayProbe {
- public:
-  AwayProbe(const BlockIndex& index, const KernelTable& kernels, const SteeredQuery& steered,
-            const ScoreRule& rule);
-
-  bool is_empty() const { return vectors_.size() == 0; }
-
-  // Lowers upper[b] by what the penalty takes at least; `scratch` is resized as needed.
-  void lower_block_bounds(float* upper, std::vector<float>& scratch) const;
-  void lower_cluster_bounds(const std::uint32_t* one_each, float* upper, std::vector<float>& scratch) const;
-
-  // The bound of one block, lowered.
-  float lower_block(std::size_t block, float upper, float floor) const;
-
-  // Clears the bits of items whose penalised bound stays below the floor.
-  std::uint64_t refine(std::size_t block, std::uint64_t mask, float floor, const ProbeVector& query) const;
-
- private:
-  friend class AwayLower;
-
-  void lower(const std::vector<float>& negated, std::size_t n, float* upper) const;
-
-  const BlockIndex& index_;
-  const SteeredQuery& steered_;
-  const ScoreRule& rule_;
-  ProbeSet vectors_;
-};
-
-// Lower bounds on penalised scores in one block.
-class AwayLower {
- public:
-  AwayLower(const AwayProbe& probe, std::size_t block);
-
-  // A lower bound on the score of slot j, whose <q, v> is at least `lower`.
-  float score(std::size_t j, float lower) const;
-
- private:
-  const AwayProbe& probe_;
-  std::vector<float> projections_;  // (away experts, kBlockItems): upper bounds on <z, v>
 };
 
 }  // namespace dpr

@@ -4,17 +4,23 @@
 #include <memory>
 #include <vector>
 
+#include "index/error_bound.h"
+#include "kernels/block_bounds_portable.h"
+#include "search/away_probe.h"
 #include "search/index_scan.h"
-#include "search/probe.h"
+#include "search/penalty_lines.h"
 #include "search/rescorer.h"
 #include "search/warm_up.h"
 
 namespace dpr {
 namespace {
 
+// In each run of blocks the first few tell how many pairs pass; where nearly all do, the rest of the run is
+// scanned without asking.
 constexpr std::size_t kRunBlocks = 256;
 constexpr std::size_t kTrialBlocks = 32;
 
+// A query has one lane, or with penalties in the batch one a line: lane = line * padded_ + query.
 class BatchScan {
  public:
   BatchScan(const ScanContext& context, QueryState* const* states, std::size_t n_states, std::size_t k,
@@ -25,12 +31,14 @@ class BatchScan {
 
  private:
   void prepare(std::size_t k);
-  void lay_out_terms(std::size_t first_query);
-  QueryBounds bounds_at(std::size_t cluster) const;
+  void lay_out_terms(std::size_t first_lane);
+  void set_floor(std::size_t query);
+  QueryBounds bounds_at(std::size_t cluster, std::size_t line) const;
   std::size_t select(std::size_t block, bool all);
-  std::size_t drop_penalised(std::size_t block, std::size_t count);
-  void scan_block(std::size_t block, std::size_t count);
+  std::size_t select_by_lines(std::size_t block);
+  void choose_lane(std::size_t block, std::size_t lane, std::size_t at);
   void fetch(std::size_t block) const;
+  void scan_block(std::size_t block, std::size_t count);
   void push_items(std::size_t block, std::size_t query, std::uint64_t mask);
 
   const ScanContext& context_;
@@ -38,21 +46,30 @@ class BatchScan {
   QueryState* const* states_;
   std::size_t n_states_;
   std::size_t n_parts_;
-  ProbeSet probes_;
-  std::vector<float> along_[kMaxParts];  // (n_clusters, padded)
+  std::size_t n_lines_;
+  std::size_t padded_;
+  std::size_t n_lanes_;
+  ProbeSet probes_;                      // by lane
+  std::vector<float> along_[kMaxParts];  // (n_clusters, n_lanes_)
   std::vector<float> across_[kMaxParts];
-  std::vector<float> floors_;  // (padded,)
+  std::vector<float> floors_;  // by lane, less the lane's offset; +inf where there is no query
   std::vector<std::unique_ptr<AwayProbe>> away_;
-  bool any_away_ = false;
   Rescorer rescorer_;
   std::vector<Pending> pending_;
-  // Of one block: the chosen queries, their thresholds, their items.
+  // Of one block: bounds of all lanes; the chosen lanes, their thresholds, their items.
+  std::vector<float> uppers_;
   std::vector<std::uint32_t> which_;
   std::vector<std::int32_t> sums_;
   std::vector<float> scores_;
   std::vector<std::uint64_t> masks_;
   SearchCounts counts_;
 };
+
+std::size_t most_lines(QueryState* const* states, std::size_t n_states) {
+  std::size_t most = 1;
+  for (std::size_t i = 0; i < n_states; ++i) most = std::max(most, count_lines(states[i]->steered));
+  return most;
+}
 
 BatchScan::BatchScan(const ScanContext& context, QueryState* const* states, std::size_t n_states,
                      std::size_t k, bool both_parts)
@@ -61,66 +78,82 @@ BatchScan::BatchScan(const ScanContext& context, QueryState* const* states, std:
       states_(states),
       n_states_(n_states),
       n_parts_(both_parts ? 2 : 1),
-      probes_(index_, context.kernels, n_states, kQueryLanes),
-      floors_(probes_.coded().padded(), std::numeric_limits<float>::infinity()),
+      n_lines_(most_lines(states, n_states)),
+      padded_((n_states + kQueryLanes - 1) / kQueryLanes * kQueryLanes),
+      n_lanes_(n_lines_ * padded_),
+      probes_(index_, context.kernels, n_lanes_),
+      floors_(n_lanes_, std::numeric_limits<float>::infinity()),
       rescorer_(context.segment, context.filter, context.kernels, context.rule),
       pending_(n_states),
-      which_(probes_.coded().padded() + kQueryLanes),
+      uppers_(n_lanes_),
+      which_(padded_ + kQueryLanes),
       sums_(which_.size()),
       scores_(which_.size()),
       masks_(which_.size()) {
   prepare(k);
 }
 
-// Terms are computed query by query and needed cluster by cluster: sixteen queries are turned at a time, so
-// that whole cache lines are written.
-void BatchScan::lay_out_terms(std::size_t first_query) {
+// Terms are computed lane by lane and needed cluster by cluster: sixteen lanes are turned at a time, so that
+// whole cache lines are written.
+void BatchScan::lay_out_terms(std::size_t first_lane) {
   const std::size_t n_clusters = index_.n_clusters();
+  const std::size_t first_query = first_lane % padded_;
   const std::size_t count = std::min(kQueryLanes, n_states_ - first_query);
   for (std::size_t p = 0; p < n_parts_; ++p) {
     for (std::size_t c = 0; c < n_clusters; ++c) {
-      const std::size_t line = c * probes_.coded().padded() + first_query;
+      const std::size_t line = c * n_lanes_ + first_lane;
       for (std::size_t i = 0; i < count; ++i) {
-        along_[p][line + i] = probes_[first_query + i].along(p)[c];
-        across_[p][line + i] = probes_[first_query + i].across(p)[c];
+        along_[p][line + i] = probes_[first_lane + i].along(p)[c];
+        across_[p][line + i] = probes_[first_lane + i].across(p)[c];
       }
     }
   }
 }
 
+void BatchScan::set_floor(std::size_t query) {
+  const double floor = states_[query]->floor();
+  floors_[query] = states_[query]->floor();
+  for (std::size_t lane = query + padded_; lane < n_lanes_; lane += padded_) {
+    floors_[lane] = round_down(floor - double{probes_[lane].offset()});
+  }
+}
+
 void BatchScan::prepare(std::size_t k) {
   for (std::size_t p = 0; p < n_parts_; ++p) {
-    along_[p].resize(index_.n_clusters() * probes_.coded().padded());
+    along_[p].resize(index_.n_clusters() * n_lanes_);
     across_[p].resize(along_[p].size());
   }
   for (std::size_t i = 0; i < n_states_; ++i) {
     QueryState& state = *states_[i];
-    probes_.add(state.steered.vector.data());
+    set_lines(state.steered, context_.rule, n_lines_, probes_, i, padded_);
     away_.push_back(std::make_unique<AwayProbe>(index_, context_.kernels, state.steered, context_.rule));
-    any_away_ = any_away_ || !away_[i]->is_empty();
-    warm_up(context_, probes_[i], *away_[i], state, k, counts_);
-    floors_[i] = state.floor();
+    const QueryLines lines{probes_, i, padded_, count_lines(state.steered)};
+    warm_up(context_, lines, *away_[i], state, k, counts_);
+    set_floor(i);
   }
-  for (std::size_t first = 0; first < n_states_; first += kQueryLanes) lay_out_terms(first);
+  for (std::size_t first = 0; first < n_lanes_; first += kQueryLanes) lay_out_terms(first);
 }
 
-QueryBounds BatchScan::bounds_at(std::size_t cluster) const {
+QueryBounds BatchScan::bounds_at(std::size_t cluster, std::size_t line) const {
+  const CodedVectors& coded = probes_.coded();
+  const std::size_t first = line * padded_;
   QueryBounds bounds{};
-  bounds.n = probes_.coded().padded();
-  bounds.floor = floors_.data();
-  bounds.inverse_scale = probes_.coded().inverse_scale();
+  bounds.n = padded_;
+  bounds.floor = floors_.data() + first;
+  bounds.inverse_scale = coded.inverse_scale() + first;
   for (std::size_t p = 0; p < n_parts_; ++p) {
-    bounds.norm[p] = probes_.coded().norm(p);
-    bounds.code_error[p] = probes_.coded().code_error(p);
-    bounds.rounding[p] = probes_.coded().rounding(p);
-    bounds.along[p] = along_[p].data() + cluster * probes_.coded().padded();
-    bounds.across[p] = across_[p].data() + cluster * probes_.coded().padded();
+    bounds.norm[p] = coded.norm(p) + first;
+    bounds.code_error[p] = coded.code_error(p) + first;
+    bounds.rounding[p] = coded.rounding(p) + first;
+    bounds.along[p] = along_[p].data() + cluster * n_lanes_ + first;
+    bounds.across[p] = across_[p].data() + cluster * n_lanes_ + first;
   }
   return bounds;
 }
 
 std::size_t BatchScan::select(std::size_t block, bool all) {
-  const QueryBounds bounds = bounds_at(index_.cluster(block));
+  if (n_lines_ > 1) return select_by_lines(block);
+  const QueryBounds bounds = bounds_at(index_.cluster(block), 0);
   const BlockBounds& of_block = index_.block_bounds(block);
   if (n_parts_ == 2) {
     return context_.kernels.select_queries_parts(of_block, bounds, all, which_.data(), scores_.data());
@@ -128,56 +161,64 @@ std::size_t BatchScan::select(std::size_t block, bool all) {
   return context_.kernels.select_queries_part(of_block, bounds, all, which_.data(), sums_.data());
 }
 
-// Queries with a penalty are few or many, but their blocks are few by now: one by one.
-std::size_t BatchScan::drop_penalised(std::size_t block, std::size_t count) {
-  std::size_t n_kept = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    const std::size_t query = which_[i];
-    const float floor = floors_[query];
-    which_[n_kept] = which_[i];
-    sums_[n_kept] = sums_[i];
-    scores_[n_kept] = scores_[i];
-    const bool is_out = !away_[query]->is_empty() &&
-                        away_[query]->lower_block(block, probes_[query].block_upper(block), floor) < floor;
-    n_kept += is_out ? 0 : 1;
+void BatchScan::choose_lane(std::size_t block, std::size_t lane, std::size_t at) {
+  const float least = floors_[lane] - probes_[lane].code_error(block);
+  which_[at] = static_cast<std::uint32_t>(lane);
+  scores_[at] = least;
+  sums_[at] = clamped_floor(
+      least * (index_.block_bounds(block).inverse_scale * probes_.coded().inverse_scale()[lane]));
+}
+
+// A query passes if all of its lines let it, and is scanned along the tightest of them.
+std::size_t BatchScan::select_by_lines(std::size_t block) {
+  for (std::size_t line = 0; line < n_lines_; ++line) {
+    context_.kernels.upper_of_queries(index_.block_bounds(block), bounds_at(index_.cluster(block), line),
+                                      n_parts_, uppers_.data() + line * padded_);
   }
-  return n_kept;
+  std::size_t count = 0;
+  for (std::size_t query = 0; query < n_states_; ++query) {
+    std::size_t best = query;
+    float margin = uppers_[query] - floors_[query];
+    for (std::size_t lane = query + padded_; lane < n_lanes_; lane += padded_) {
+      const float of_lane = uppers_[lane] - floors_[lane];
+      best = of_lane < margin ? lane : best;
+      margin = of_lane < margin ? of_lane : margin;
+    }
+    if (margin >= 0.0f) choose_lane(block, best, count++);
+  }
+  return count;
 }
 
 void BatchScan::push_items(std::size_t block, std::size_t query, std::uint64_t mask) {
   QueryState& state = *states_[query];
-  if (!away_[query]->is_empty()) {
-    mask = away_[query]->refine(block, mask, state.floor(), probes_[query]);
-  }
+  if (!away_[query]->is_empty()) mask = away_[query]->refine(block, mask, state.floor(), probes_[query]);
   for (; mask != 0; mask &= mask - 1) {
     rescorer_.push(state, pending_[query], index_.rows(block)[__builtin_ctzll(mask)]);
   }
-  floors_[query] = state.floor();
+  set_floor(query);
 }
 
 void BatchScan::scan_block(std::size_t block, std::size_t count) {
+  const CodedQueries coded = probes_.coded().view();
   if (n_parts_ == 2) {
-    context_.kernels.scan_parts_i8(index_.codes(block), index_.block_bounds(block).scale,
-                                   probes_.coded().view(), which_.data(), scores_.data(), count,
-                                   masks_.data());
+    context_.kernels.scan_parts_i8(index_.codes(block), index_.block_bounds(block).scale, coded,
+                                   which_.data(), scores_.data(), count, masks_.data());
   } else {
-    context_.kernels.scan_part_i8(index_.codes(block), probes_.coded().view(), which_.data(), sums_.data(),
-                                  count, masks_.data());
+    context_.kernels.scan_part_i8(index_.codes(block), coded, which_.data(), sums_.data(), count,
+                                  masks_.data());
   }
   const std::uint64_t filled = index_.filled_slots(block);
   for (std::size_t i = 0; i < count; ++i) {
-    if ((masks_[i] & filled) != 0) push_items(block, which_[i], masks_[i] & filled);
+    if ((masks_[i] & filled) != 0) push_items(block, which_[i] % padded_, masks_[i] & filled);
   }
 }
 
 void BatchScan::fetch(std::size_t block) const {
   const auto* codes = reinterpret_cast<const char*>(index_.codes(block));
-  const std::size_t bytes = index_.block_bytes();
-  for (std::size_t at = 0; at < bytes; at += 64) __builtin_prefetch(codes + at);
+  for (std::size_t at = 0; at < index_.block_bytes(); at += 64) __builtin_prefetch(codes + at);
 }
 
-// Longest items first: they raise every floor early. In each run of blocks the first few tell how many pairs
-// pass; where nearly all do, the rest of the run is scanned without asking.
+// Longest items first: they raise every floor early.
 void BatchScan::run() {
   const std::vector<std::uint32_t>& order = index_.longest_first();
   bool all = false;
@@ -187,11 +228,10 @@ void BatchScan::run() {
     if (i % kRunBlocks == 0) {
       all = false;
       n_before = counts_.n_pairs_scanned;
-    } else if (i % kRunBlocks == kTrialBlocks && !any_away_) {
+    } else if (i % kRunBlocks == kTrialBlocks) {
       all = 100 * (counts_.n_pairs_scanned - n_before) >= 97 * kTrialBlocks * n_states_;
     }
-    std::size_t count = select(order[i], all);
-    if (any_away_) count = drop_penalised(order[i], count);
+    const std::size_t count = select(order[i], all);
     counts_.n_pairs_scanned += count;
     if (count > 0) scan_block(order[i], count);
   }

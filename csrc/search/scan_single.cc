@@ -1,6 +1,7 @@
 // One query: the bounds of all blocks at once, then the blocks that pass, in storage order.
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <limits>
 #include <memory>
 #include <vector>
@@ -22,14 +23,44 @@ constexpr std::size_t kTaskBlocks = 32;
 // block.
 struct Scratch {
   std::vector<float> upper;
-  std::vector<float> negated;
+  std::vector<float> of_line;
+  std::vector<std::uint32_t> line;  // that bounds the block best
   std::vector<std::uint32_t> blocks;
   std::vector<std::uint32_t> sorted;
 };
 
-Scratch& scratch_of_thread() {
+// Not inlined: its caller would ask for the thread's address again and again.
+[[gnu::noinline]] Scratch& scratch_of_thread() {
   thread_local Scratch scratch;
   return scratch;
+}
+
+// Whether the other lines keep out much of what the query alone lets in, by a sample of those blocks.
+bool other_lines_help(const QueryLines& lines, const std::uint32_t* blocks, std::size_t count, float floor) {
+  constexpr std::size_t kSample = 128;
+  std::size_t n_asked = 0;
+  std::size_t n_kept_out = 0;
+  for (std::size_t i = 0; i < count; i += count / kSample + 1) {
+    ++n_asked;
+    for (std::size_t line = 1; line < lines.count; ++line) {
+      if (lines[line].block_upper(blocks[i]) >= floor) continue;
+      ++n_kept_out;
+      break;
+    }
+  }
+  return 10 * n_kept_out > n_asked;
+}
+
+// Lowers upper to the least bound that any line gives a block, and notes in line which one.
+void bound_by_other_lines(const BlockIndex& index, const KernelTable& kernels, const QueryLines& lines,
+                          Scratch& scratch) {
+  scratch.line.assign(index.n_blocks(), 0);
+  for (std::size_t line = 1; line < lines.count; ++line) {
+    scratch.of_line.assign(index.n_blocks(), underflow_slack(index.dim()) + lines[line].offset());
+    lines[line].add_block_bounds(scratch.of_line.data());
+    kernels.take_lower(scratch.of_line.data(), static_cast<std::uint32_t>(line), index.n_blocks(),
+                       scratch.upper.data(), scratch.line.data());
+  }
 }
 
 // Orders the chosen blocks roughly by falling bound: a counting sort into kBuckets ranges between the floor
@@ -59,23 +90,27 @@ void put_best_first(Scratch& scratch, std::size_t count, float floor) {
 struct List {
   const std::uint32_t* blocks;
   std::size_t count;
-  const float* upper;  // by block
+  const float* upper;         // by block
+  const std::uint32_t* line;  // by block; null when there is one line
 };
 
-// Blocks are taken in groups: those of a group that the floor has risen past are left out, the next group's
-// codes are asked for while this one's are scanned.
+// Blocks are taken in groups of one line; those that the floor has risen past are left out.
 void visit_range(const List& list, std::size_t begin, std::size_t end, BlockVisitor& visitor,
                  QueryState& state) {
   constexpr std::size_t kGroup = BlockVisitor::kGroup;
   for (std::size_t first = begin; first < end; first += kGroup) {
     const float floor = state.floor();
-    std::uint32_t group[kGroup];
-    std::size_t n = 0;
+    std::uint32_t group[kPenaltyLines][kGroup];
+    std::size_t n[kPenaltyLines] = {};
     for (std::size_t i = first; i < std::min(end, first + kGroup); ++i) {
-      group[n] = list.blocks[i];
-      n += list.upper[list.blocks[i]] < floor ? 0 : 1;
+      const std::uint32_t block = list.blocks[i];
+      const std::size_t line = list.line != nullptr ? list.line[block] : 0;
+      group[line][n[line]] = block;
+      n[line] += list.upper[block] < floor ? 0 : 1;
     }
-    visitor.visit(group, n, state);
+    for (std::size_t line = 0; line < kPenaltyLines; ++line) {
+      if (n[line] > 0) visitor.visit(group[line], n[line], line, state);
+    }
   }
 }
 
@@ -86,7 +121,7 @@ void raise(std::atomic<float>& shared, float value) {
 }
 
 // Each thread keeps its own best; a floor that any of them reaches holds for all.
-void visit_in_parallel(const ScanContext& context, const List& list, const ProbeVector& query,
+void visit_in_parallel(const ScanContext& context, const List& list, const QueryLines& lines,
                        const AwayProbe& away, QueryState& state, std::size_t k, std::size_t threads,
                        SearchCounts& counts) {
   std::atomic<float> floor{state.floor()};
@@ -97,7 +132,7 @@ void visit_in_parallel(const ScanContext& context, const List& list, const Probe
     const FpEnvironment environment;
     if (!own[slot]) {
       own[slot] = std::make_unique<QueryState>(state.number, state.steered, k);
-      visitors[slot] = std::make_unique<BlockVisitor>(context, query, away);
+      visitors[slot] = std::make_unique<BlockVisitor>(context, lines, away);
     }
     own[slot]->known_floor = floor.load(std::memory_order_relaxed);
     visit_range(list, task * kTaskBlocks, std::min(list.count, (task + 1) * kTaskBlocks), *visitors[slot],
@@ -125,43 +160,55 @@ bool is_within_bounds(const BlockIndex& index, const SteeredQuery& query) {
   }
   for (const AwayExpert& away : query.away) {
     if (!is_short(away.vector, index.dim())) return false;
+    if (!(query.strength * away.gate <= kLargestWeight && std::fabs(away.bias) <= kLargestNorm)) return false;
   }
   return is_short(query.vector.data(), index.dim());
 }
 
 bool needs_both_parts(const BlockIndex& index, const SteeredQuery& query) {
   if (index.parts().count == 1) return false;
-  const float* part = query.vector.data() + index.parts().begin[1];
-  for (std::size_t d = 0; d < index.parts().width[1]; ++d) {
-    if (part[d] != 0.0f) return true;
-  }
-  return false;
+  const auto has_part = [&index](const float* vector) {
+    const float* part = vector + index.parts().begin[1];
+    return std::any_of(part, part + index.parts().width[1], [](float value) { return value != 0.0f; });
+  };
+  return has_part(query.vector.data()) ||
+         std::any_of(query.away.begin(), query.away.end(),
+                     [&](const AwayExpert& away) { return has_part(away.vector); });
 }
 
 void scan_single(const ScanContext& context, QueryState& state, std::size_t k, std::size_t threads,
                  SearchCounts& counts) {
   const BlockIndex& index = *context.segment.index;
-  ProbeSet probes(index, context.kernels, 1);
-  probes.add(state.steered.vector.data());
-  const ProbeVector& query = probes[0];
+  const std::size_t n_lines = count_lines(state.steered);
+  ProbeSet probes(index, context.kernels, n_lines);
+  set_lines(state.steered, context.rule, n_lines, probes, 0, 1);
+  const QueryLines lines{probes, 0, 1, n_lines};
   const AwayProbe away(index, context.kernels, state.steered, context.rule);
-  warm_up(context, query, away, state, k, counts);
+  warm_up(context, lines, away, state, k, counts);
 
   Scratch& scratch = scratch_of_thread();
   scratch.upper.assign(index.n_blocks(), underflow_slack(index.dim()));
-  query.add_block_bounds(scratch.upper.data());
-  if (!away.is_empty()) away.lower_block_bounds(scratch.upper.data(), scratch.negated);
+  lines.query().add_block_bounds(scratch.upper.data());
   scratch.blocks.resize(index.n_blocks() + kQueryLanes);
-  const std::size_t count = context.kernels.select_at_least(scratch.upper.data(), index.n_blocks(),
-                                                            state.floor(), scratch.blocks.data());
+  const auto select = [&] {
+    return context.kernels.select_at_least(scratch.upper.data(), index.n_blocks(), state.floor(),
+                                           scratch.blocks.data());
+  };
+  std::size_t count = select();
+  const bool use_lines = other_lines_help(lines, scratch.blocks.data(), count, state.floor());
+  if (use_lines) {
+    bound_by_other_lines(index, context.kernels, lines, scratch);
+    count = select();
+  }
   put_best_first(scratch, count, state.floor());
-  const List list{scratch.blocks.data(), count, scratch.upper.data()};
+  const List list{scratch.blocks.data(), count, scratch.upper.data(),
+                  use_lines ? scratch.line.data() : nullptr};
   counts.n_pairs += index.n_blocks();
   if (threads > 1 && count >= 4 * kTaskBlocks) {
-    visit_in_parallel(context, list, query, away, state, k, threads, counts);
+    visit_in_parallel(context, list, lines, away, state, k, threads, counts);
     return;
   }
-  BlockVisitor visitor(context, query, away);
+  BlockVisitor visitor(context, lines, away);
   visit_range(list, 0, count, visitor, state);
   visitor.finish(state);
   visitor.add_counts(counts);

@@ -14,7 +14,26 @@
 #include "search/top_k.h"
 
 namespace dpr {
+
 namespace {
+
+// Upper bounds of all clusters: the least that any line gives.
+std::vector<float> cluster_uppers(const BlockIndex& index, const QueryLines& lines) {
+  const std::size_t n = index.n_clusters();
+  std::vector<std::uint32_t> one_each(n + 1);
+  std::iota(one_each.begin(), one_each.end(), 0u);
+  std::vector<float> least;
+  for (std::size_t line = 0; line < lines.count; ++line) {
+    std::vector<float> upper(n, underflow_slack(index.dim()) + lines[line].offset());
+    lines[line].add_cluster_bounds(one_each.data(), upper.data());
+    if (line == 0) {
+      least = std::move(upper);
+    } else {
+      for (std::size_t c = 0; c < n; ++c) least[c] = std::min(least[c], upper[c]);
+    }
+  }
+  return least;
+}
 
 // Measured at a million items, 500 clusters. Breadth counts more than depth: the blocks with the longest
 // items come first in each cluster, and long items are what the floor is made of.
@@ -45,16 +64,9 @@ float value_reached_by(const std::vector<float>& values, std::size_t wanted) {
 }
 
 // The best one first.
-std::vector<Ranked> best_clusters(const BlockIndex& index, const ProbeVector& query, const AwayProbe& away) {
+std::vector<Ranked> best_clusters(const BlockIndex& index, const QueryLines& lines) {
   const std::size_t n = index.n_clusters();
-  std::vector<std::uint32_t> one_each(n + 1);
-  std::iota(one_each.begin(), one_each.end(), 0u);
-  std::vector<float> upper(n, underflow_slack(index.dim()));
-  query.add_cluster_bounds(one_each.data(), upper.data());
-  if (!away.is_empty()) {
-    std::vector<float> scratch;
-    away.lower_cluster_bounds(one_each.data(), upper.data(), scratch);
-  }
+  const std::vector<float> upper = cluster_uppers(index, lines);
   const float cut = value_reached_by(upper, kWarmClusters);
   std::vector<Ranked> best;
   for (std::size_t c = 0; c < n && best.size() < 2 * kWarmClusters; ++c) {
@@ -142,8 +154,7 @@ float LaneFloor::floor() const { return value_reached_by(maxima_, k_); }
 
 // Visits the first blocks of the best clusters, or where there are few clusters, of all.
 template <class Floor>
-std::size_t visit_promising(const BlockIndex& index, const ProbeVector& query, const AwayProbe& away,
-                            std::size_t k, Floor& floor) {
+std::size_t visit_promising(const BlockIndex& index, const QueryLines& lines, std::size_t k, Floor& floor) {
   const Depth depth = warm_depth(k);
   const std::size_t most = depth.best + kWarmClusters * depth.other;
   std::size_t n_visited = 0;
@@ -153,7 +164,7 @@ std::size_t visit_promising(const BlockIndex& index, const ProbeVector& query, c
     return n_visited;
   }
   std::size_t wanted = depth.best;
-  for (const Ranked& cluster : best_clusters(index, query, away)) {
+  for (const Ranked& cluster : best_clusters(index, lines)) {
     const std::size_t begin = index.cluster_begin()[cluster.second];
     const std::size_t end = std::min<std::size_t>(index.cluster_begin()[cluster.second + 1], begin + wanted);
     for (std::size_t b = begin; b < end; ++b) floor.visit(b);
@@ -165,18 +176,18 @@ std::size_t visit_promising(const BlockIndex& index, const ProbeVector& query, c
 
 }  // namespace
 
-void warm_up(const ScanContext& context, const ProbeVector& query, const AwayProbe& away, QueryState& state,
+void warm_up(const ScanContext& context, const QueryLines& lines, const AwayProbe& away, QueryState& state,
              std::size_t k, SearchCounts& counts) {
   const BlockIndex& index = *context.segment.index;
   if (8 * k > context.segment.view.n_items) return;  // most blocks have to be read anyway
   float found = 0.0f;
   if (away.is_empty() && !context.filter.restricts(state.number)) {
-    LaneFloor floor(index, context.kernels, query, k);
-    counts.n_pairs_scanned += visit_promising(index, query, away, k, floor);
+    LaneFloor floor(index, context.kernels, lines.query(), k);
+    counts.n_pairs_scanned += visit_promising(index, lines, k, floor);
     found = floor.floor();
   } else {
-    CarefulFloor floor(context, query, away, state, k);
-    counts.n_pairs_scanned += visit_promising(index, query, away, k, floor);
+    CarefulFloor floor(context, lines.query(), away, state, k);
+    counts.n_pairs_scanned += visit_promising(index, lines, k, floor);
     found = floor.floor();
   }
   state.known_floor = std::max(state.known_floor, found);
