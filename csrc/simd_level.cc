@@ -93,6 +93,12 @@ std::string supported_names() {
   return names;
 }
 
+// AMX has only been run on a model of its instructions: whoever wants it asks for it.
+SimdLevel default_level() {
+  const std::vector<SimdLevel>& levels = supported_simd_levels();
+  return levels.back() == SimdLevel::kAmx ? levels[levels.size() - 2] : levels.back();
+}
+
 }  // namespace
 
 const char* simd_level_name(SimdLevel level) {
@@ -118,7 +124,7 @@ const std::vector<SimdLevel>& supported_simd_levels() {
 
 SimdLevel choose_simd_level(const std::optional<std::string>& requested) {
   const char* from_environment = requested ? nullptr : std::getenv(kEnvironmentVariable);
-  if (!requested && from_environment == nullptr) return supported_simd_levels().back();
+  if (!requested && from_environment == nullptr) return default_level();
   const std::string name = requested ? *requested : from_environment;
   for (const SimdLevel level : supported_simd_levels()) {
     if (name == simd_level_name(level)) return level;

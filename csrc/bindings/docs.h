@@ -16,7 +16,8 @@ inline constexpr char kSimdLevel[] = R"(Tell the SIMD level that a new catalogue
 Returns
 -------
 str
-    The level that the environment variable ``DPR_SIMD_LEVEL`` names, else the highest supported one.
+    The level that the environment variable ``DPR_SIMD_LEVEL`` names, else the highest supported one but
+    ``"amx"``, which must be asked for.
 
 Raises
 ------

@@ -2,8 +2,9 @@
 // multiplies s8 rows by u8 columns and adds to int32, exactly; a group of a block is a tile as it lies in
 // memory, a row for each quad.
 //
-// Never run on a CPU that has AMX: what is known of this file is that a model of the tile operations gives
-// the sums of the other levels (tests/core/test_amx.py). Its thresholds are guesses.
+// Never run on a CPU that has AMX. What is known of this file is that its instructions, trapped and computed
+// by a model, give the sums of the other levels (tests/core/test_amx.py). Its limit on small batches is a
+// guess.
 //
 // Tiles are configured and released in every call. Tile registers and their configuration are the caller's to
 // save, so nobody may rely on ours, nor we on theirs, and other libraries use tiles in the same threads.

@@ -14,8 +14,7 @@ namespace dpr {
 class BlockVisitor {
  public:
   BlockVisitor(const ScanContext& context, const QueryLines& lines, const AwayProbe& away)
-      : context_(context),
-        index_(*context.segment.index),
+      : index_(*context.segment.index),
         lines_(lines),
         away_(away),
         rescorer_(context.segment, context.filter, context.kernels, context.rule) {}
@@ -35,7 +34,6 @@ class BlockVisitor {
  private:
   void push_items(std::size_t block, std::uint64_t slots, QueryState& state);
 
-  const ScanContext& context_;
   const BlockIndex& index_;
   const QueryLines& lines_;
   const AwayProbe& away_;
