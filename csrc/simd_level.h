@@ -17,8 +17,9 @@ const char* simd_level_name(SimdLevel level);
 const std::vector<SimdLevel>& supported_simd_levels();
 
 // The level named by `requested`, else by the environment variable DPR_SIMD_LEVEL, else the highest supported
-// but amx, which must be asked for. Throws std::invalid_argument when the name is unknown or this machine cannot run it: a forced
-// level that quietly became another one would make every measurement and test of it a lie.
+// but amx, which must be asked for. Throws std::invalid_argument when the name is unknown or this machine
+// cannot run it: a forced level that quietly became another one would make every measurement and test of it a
+// lie.
 SimdLevel choose_simd_level(const std::optional<std::string>& requested);
 
 }  // namespace dpr

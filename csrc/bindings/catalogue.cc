@@ -65,10 +65,13 @@ std::size_t checked_n_rows(std::optional<std::int64_t> n_rows, const std::int64_
   return static_cast<std::size_t>(wanted);
 }
 
-std::unique_ptr<LiveCatalogue> make_catalogue(
-    const FloatArray& vectors, const std::optional<WordArray>& tag_bits, const std::optional<ArrayDict>& index,
-    const std::optional<std::vector<std::size_t>>& parts, const std::optional<Int64Array>& row_ids,
-    std::optional<std::int64_t> n_rows, const std::optional<std::string>& simd_level) {
+std::unique_ptr<LiveCatalogue> make_catalogue(const FloatArray& vectors,
+                                              const std::optional<WordArray>& tag_bits,
+                                              const std::optional<ArrayDict>& index,
+                                              const std::optional<std::vector<std::size_t>>& parts,
+                                              const std::optional<Int64Array>& row_ids,
+                                              std::optional<std::int64_t> n_rows,
+                                              const std::optional<std::string>& simd_level) {
   const KernelTable& kernels = kernels_for(choose_simd_level(simd_level));
   const CatalogueView view = checked_view(vectors, tag_bits);
   const std::int64_t* ids = checked_row_ids(row_ids, view.n_items);

@@ -4,6 +4,7 @@
 #include "bindings/docs.h"
 #include "bindings/module.h"
 #include "catalogue_check.h"
+#include "huge_pages.h"
 
 #include <pybind11/stl.h>
 
@@ -45,8 +46,8 @@ ArrayDict to_dict(OwnedIndex index, const Parts& parts, std::size_t dim) {
   return dict;
 }
 
-ArrayDict build_index_of(const FloatArray& vectors, const std::vector<std::size_t>& parts, std::size_t threads,
-                        const std::optional<std::string>& simd_level) {
+ArrayDict build_index_of(const FloatArray& vectors, const std::vector<std::size_t>& parts,
+                         std::size_t threads, const std::optional<std::string>& simd_level) {
   const View<float> matrix = array_of(vectors, "vectors", 2);
   const CatalogueView view{matrix.data, nullptr, matrix.shape[0], matrix.shape[1], 0};
   check_size(view);
@@ -87,6 +88,7 @@ ArrayDict index_copies(const BlockIndex& index) {
   const std::size_t n = from.n_blocks;
   const Parts& parts = index.parts();
   OwnedIndex copy;
+  reserve_huge(copy.codes, n * index.block_bytes());
   copy.codes.assign(from.codes, from.codes + n * index.block_bytes());
   copy.rows.assign(from.rows, from.rows + n * kBlockItems);
   copy.cluster.assign(from.cluster, from.cluster + n);

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "fp_environment.h"
+#include "huge_pages.h"
 #include "index/error_bound.h"
 #include "index/item_geometry.h"
 #include "index/kmeans.h"
@@ -176,6 +177,7 @@ OwnedIndex Builder::build(std::size_t threads) {
   cut_blocks();
   const std::size_t n_blocks = spans_.size();
   // 128 stands for zero: empty slots and the padding of a part's last quad add nothing to a sum.
+  reserve_huge(index_.codes, n_blocks * parts_.n_quads() * kQuadBytes);
   index_.codes.assign(n_blocks * parts_.n_quads() * kQuadBytes, 128);
   index_.rows.resize(n_blocks * kBlockItems);
   index_.bounds.resize(parts_.count * kBoundKinds * n_blocks);

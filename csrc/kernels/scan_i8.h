@@ -30,10 +30,10 @@ using ScanPart = void(const uint8_t* block, const CodedQueries& queries, const u
                       const int32_t* thresholds, size_t n, uint64_t* masks);
 
 // The same for one query and a list of blocks: masks[i] of block blocks[i], which lies at codes + blocks[i] *
-// block_bytes. Asks for the codes of block i + fetch_ahead while it scans block i; 0: never.
+// block_bytes. While block i is scanned, the codes of block ahead[i] are asked for, if i < n_ahead.
 using ScanBlocks = void(const uint8_t* codes, size_t block_bytes, const CodedQueries& queries, uint32_t query,
-                        const uint32_t* blocks, const int32_t* thresholds, size_t n, size_t fetch_ahead,
-                        uint64_t* masks);
+                        const uint32_t* blocks, const int32_t* thresholds, size_t n, const uint32_t* ahead,
+                        size_t n_ahead, uint64_t* masks);
 
 // Bit j of masks[i]: f0 * sum0 + f1 * sum1 >= thresholds[i] in float32, where f_p = block_scales[p] *
 // queries.scales[which[i]][p]. Levels may round this differently: at most four roundings in each term.

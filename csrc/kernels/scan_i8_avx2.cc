@@ -81,8 +81,8 @@ void scan_part_i8_avx2(const uint8_t* block, const CodedQueries& queries, const 
 }
 
 void scan_blocks_i8_avx2(const uint8_t* codes, size_t block_bytes, const CodedQueries& queries,
-                         uint32_t query, const uint32_t* blocks, const int32_t* thresholds, size_t n, size_t,
-                         uint64_t* masks) {
+                         uint32_t query, const uint32_t* blocks, const int32_t* thresholds, size_t n,
+                         const uint32_t*, size_t, uint64_t* masks) {
   for (size_t i = 0; i < n; ++i) {
     scan_part_i8_avx2(codes + blocks[i] * block_bytes, queries, &query, thresholds + i, 1, masks + i);
   }

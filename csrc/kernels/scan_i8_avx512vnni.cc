@@ -143,11 +143,9 @@ void scan_part_i8_avx512vnni(const uint8_t* block, const CodedQueries& queries, 
 
 void scan_blocks_i8_avx512vnni(const uint8_t* codes, size_t block_bytes, const CodedQueries& queries,
                                uint32_t query, const uint32_t* blocks, const int32_t* thresholds, size_t n,
-                               size_t fetch_ahead, uint64_t* masks) {
+                               const uint32_t* ahead, size_t n_ahead, uint64_t* masks) {
   for (size_t i = 0; i < n; ++i) {
-    if (fetch_ahead != 0 && i + fetch_ahead < n) {
-      prefetch(codes + blocks[i + fetch_ahead] * block_bytes, queries.n_quads[0] * kQuadBytes);
-    }
+    if (i < n_ahead) prefetch(codes + ahead[i] * block_bytes, queries.n_quads[0] * kQuadBytes);
     scan_part<1>(codes + blocks[i] * block_bytes, queries, &query, thresholds + i, masks + i);
   }
 }

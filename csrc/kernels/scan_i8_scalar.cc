@@ -29,7 +29,7 @@ void scan_part_i8_scalar(const uint8_t* block, const CodedQueries& queries, cons
 
 void scan_blocks_i8_scalar(const uint8_t* codes, size_t block_bytes, const CodedQueries& queries,
                            uint32_t query, const uint32_t* blocks, const int32_t* thresholds, size_t n,
-                           size_t, uint64_t* masks) {
+                           const uint32_t*, size_t, uint64_t* masks) {
   for (size_t i = 0; i < n; ++i) {
     scan_part_i8_scalar(codes + blocks[i] * block_bytes, queries, &query, thresholds + i, 1, masks + i);
   }

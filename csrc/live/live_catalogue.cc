@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "huge_pages.h"
+
 namespace dpr {
 namespace {
 
@@ -183,6 +185,7 @@ std::shared_ptr<MainItems> LiveCatalogue::gather(const Snapshot& from,
   std::vector<float> vectors;
   std::vector<std::uint64_t> tag_bits;
   std::vector<std::int64_t> row_ids;
+  reserve_huge(vectors, from.n_places() * dim_);
   const CatalogueState state = from.state();
   for (const Segment* segment : {&state.main, &state.recent}) {
     for (std::size_t i = 0; i < segment->view.n_items; ++i) {

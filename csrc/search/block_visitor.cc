@@ -2,9 +2,10 @@
 
 namespace dpr {
 
-void BlockVisitor::visit(const std::uint32_t* blocks, std::size_t n, std::size_t line, QueryState& state) {
+void BlockVisitor::visit(const std::uint32_t* blocks, std::size_t n, std::size_t line,
+                         const std::uint32_t* ahead, std::size_t n_ahead, QueryState& state) {
   std::uint64_t slots[kGroup];
-  lines_[line].slots_of_blocks(blocks, n, state.floor(), slots);
+  lines_[line].slots_of_blocks(blocks, n, state.floor(), ahead, n_ahead, slots);
   n_visited_ += n;
   for (std::size_t i = 0; i < n; ++i) {
     if (slots[i] != 0) push_items(blocks[i], slots[i], state);

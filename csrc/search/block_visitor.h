@@ -22,8 +22,10 @@ class BlockVisitor {
   // Most blocks that are scanned with one look at the floor.
   static constexpr std::size_t kGroup = 16;
 
-  // Pushes every item of n <= kGroup blocks that may reach the state's floor, as the given line tells.
-  void visit(const std::uint32_t* blocks, std::size_t n, std::size_t line, QueryState& state);
+  // Pushes every item of n <= kGroup blocks that may reach the state's floor, as the given line tells. The
+  // codes of the blocks `ahead`, n_ahead <= kGroup, are fetched meanwhile.
+  void visit(const std::uint32_t* blocks, std::size_t n, std::size_t line, const std::uint32_t* ahead,
+             std::size_t n_ahead, QueryState& state);
   void finish(QueryState& state) { rescorer_.flush(state, pending_); }
 
   void add_counts(SearchCounts& counts) const {

@@ -37,7 +37,9 @@ class ProbeVector {
 
   // For each of n <= kMostBlocks blocks, the slots whose dot product may reach the floor; empty ones never.
   static constexpr std::size_t kMostBlocks = 16;
-  void slots_of_blocks(const std::uint32_t* blocks, std::size_t n, float floor, std::uint64_t* slots) const;
+  // The codes of the blocks `ahead` are fetched meanwhile.
+  void slots_of_blocks(const std::uint32_t* blocks, std::size_t n, float floor, const std::uint32_t* ahead,
+                       std::size_t n_ahead, std::uint64_t* slots) const;
 
   // Slots whose approximate dot product is at least `least`, and possibly a few more; empty ones never.
   std::uint64_t slots_at_least(std::size_t block, float least) const;
@@ -52,6 +54,7 @@ class ProbeVector {
               std::size_t place)
       : index_(&index), kernels_(&kernels), coded_(&coded), place_(place) {}
 
+  void fetch(std::size_t block) const;
   float norm(std::size_t part) const { return coded_->norm(part)[place_]; }  // widened, where it was
 
   const BlockIndex* index_;
@@ -59,7 +62,7 @@ class ProbeVector {
   const CodedVectors* coded_;
   std::size_t place_;
   std::size_t n_parts_ = 1;
-  std::size_t fetch_ahead_ = 0;
+  bool fetches_ = false;
   float offset_ = 0.0f;
   const float* along_[kMaxParts] = {nullptr, nullptr};
   const float* across_[kMaxParts] = {nullptr, nullptr};

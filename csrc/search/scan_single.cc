@@ -64,11 +64,14 @@ void bound_by_other_lines(const BlockIndex& index, const KernelTable& kernels, c
 }
 
 // Orders the chosen blocks roughly by falling bound: a counting sort into kBuckets ranges between the floor
-// and the largest bound. Good blocks first raise the floor early.
+// and the largest bound. Good blocks first raise the floor early. Where nearly all blocks are to be read,
+// reading them as they lie is worth more.
 constexpr std::size_t kBuckets = 16;
 
 void put_best_first(Scratch& scratch, std::size_t count, float floor) {
-  if (count < 4 * kBuckets || !(floor > -std::numeric_limits<float>::max())) return;
+  if (count < 4 * kBuckets || 10 * count > 9 * scratch.upper.size() ||
+      !(floor > -std::numeric_limits<float>::max()))
+    return;
   float largest = floor;
   for (std::size_t i = 0; i < count; ++i) largest = std::max(largest, scratch.upper[scratch.blocks[i]]);
   const float factor = static_cast<float>(kBuckets) / (largest - floor);
@@ -108,8 +111,16 @@ void visit_range(const List& list, std::size_t begin, std::size_t end, BlockVisi
       group[line][n[line]] = block;
       n[line] += list.upper[block] < floor ? 0 : 1;
     }
+    // Blocks lie in no order that the hardware could guess: the next group's codes are asked for early.
+    const std::size_t next = std::min(first + kGroup, list.count);
+    const std::uint32_t* ahead = list.blocks + next;
+    std::size_t n_ahead = std::min(kGroup, list.count - next);
     for (std::size_t line = 0; line < kPenaltyLines; ++line) {
-      if (n[line] > 0) visitor.visit(group[line], n[line], line, state);
+      if (n[line] == 0) continue;
+      const std::size_t n_now = std::min(n_ahead, n[line]);
+      visitor.visit(group[line], n[line], line, ahead, n_now, state);
+      ahead += n_now;
+      n_ahead -= n_now;
     }
   }
 }
