@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <random>
 
 #include "fp_environment.h"
@@ -14,14 +15,12 @@ constexpr std::size_t kSamplePerCluster = 64;
 constexpr int kRounds = 8;
 constexpr std::size_t kTaskItems = 4096;
 
-// Rows spread evenly over the catalogue: which items of a catalogue are alike has little to do with spacing.
-std::vector<std::uint32_t> sample_rows(std::size_t n_items, std::size_t n_wanted) {
-  const std::size_t n = std::min(n_items, n_wanted);
-  std::vector<std::uint32_t> rows(n);
-  for (std::size_t i = 0; i < n; ++i) {
-    rows[i] = static_cast<std::uint32_t>(static_cast<unsigned long long>(i) * n_items / n);
-  }
-  return rows;
+// Evenly spread: which items of a catalogue are alike has little to do with spacing.
+std::vector<std::uint32_t> sample_of(const std::vector<std::uint32_t>& rows, std::size_t n_wanted) {
+  const std::size_t n = std::min(rows.size(), n_wanted);
+  std::vector<std::uint32_t> sample(n);
+  for (std::size_t i = 0; i < n; ++i) sample[i] = rows[i * rows.size() / n];
+  return sample;
 }
 
 double norm_of(const float* vector, std::size_t dim) {
@@ -38,6 +37,11 @@ std::uint32_t best_centre(const float* dots, std::size_t n) {
   return static_cast<std::uint32_t>(best);
 }
 
+// Splitting a cluster again: into so many at most, if that brings its items so much nearer to their centres.
+constexpr std::size_t kMostSplits = 8;
+constexpr std::size_t kSmallestSplit = 128;  // items
+constexpr double kWorthwhile = 0.85;
+
 class Learner {
  public:
   Learner(const CatalogueView& catalogue, const KernelTable& kernels, std::size_t n_clusters,
@@ -48,7 +52,7 @@ class Learner {
         threads_(threads),
         centres_(n_clusters * catalogue.dim) {}
 
-  void learn();
+  void learn(const std::vector<std::uint32_t>& rows);
   std::vector<std::uint32_t> assign(const std::vector<std::uint32_t>* rows) const;
   std::vector<float> take_centres() { return std::move(centres_); }
 
@@ -103,8 +107,9 @@ void Learner::move(const std::vector<std::uint32_t>& sample, const std::vector<s
   }
 }
 
-void Learner::learn() {
-  const std::vector<std::uint32_t> sample = sample_rows(catalogue_.n_items, kSamplePerCluster * n_clusters_);
+// Centres from a sample of the rows.
+void Learner::learn(const std::vector<std::uint32_t>& rows) {
+  const std::vector<std::uint32_t> sample = sample_of(rows, kSamplePerCluster * n_clusters_);
   start(sample);
   for (int round = 0; round < kRounds && n_clusters_ > 1; ++round) move(sample, assign(&sample));
 }
@@ -126,14 +131,104 @@ std::vector<std::uint32_t> Learner::assign(const std::vector<std::uint32_t>* row
   return assignment;
 }
 
+// Distances of items from the lines of their centres, summed.
+double total_distance(const CatalogueView& catalogue, const std::vector<std::uint32_t>& rows,
+                      const std::vector<float>& centres, const std::vector<std::uint32_t>& assignment) {
+  double total = 0.0;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const float* item = catalogue.vectors + rows[i] * catalogue.dim;
+    const float* centre = centres.data() + assignment[i] * catalogue.dim;
+    double dot = 0.0;
+    double square = 0.0;
+    for (std::size_t d = 0; d < catalogue.dim; ++d) {
+      dot += double{item[d]} * double{centre[d]};
+      square += double{item[d]} * double{item[d]};
+    }
+    total += std::sqrt(std::max(0.0, square - dot * dot));
+  }
+  return total;
+}
+
+// A catalogue may have more natural clusters than were asked for, each far tighter: one more level, cluster
+// by cluster, where it pays. (Where items are spread around their centre evenly, it does not.)
+class Splitter {
+ public:
+  Splitter(const CatalogueView& catalogue, const KernelTable& kernels, Clusters& clusters)
+      : catalogue_(catalogue), kernels_(kernels), clusters_(clusters) {}
+
+  void run(std::size_t threads);
+
+ private:
+  struct Part {
+    std::vector<std::uint32_t> rows;
+    std::vector<float> centres;             // empty: not split
+    std::vector<std::uint32_t> assignment;  // (rows,)
+  };
+
+  void split(std::size_t cluster);
+
+  const CatalogueView& catalogue_;
+  const KernelTable& kernels_;
+  Clusters& clusters_;
+  std::vector<Part> parts_;
+};
+
+void Splitter::split(std::size_t cluster) {
+  Part& part = parts_[cluster];
+  const std::size_t n = std::min(kMostSplits, part.rows.size() / kSmallestSplit);
+  if (n < 2) return;
+  Learner learner(catalogue_, kernels_, n, 1);
+  learner.learn(part.rows);
+  std::vector<std::uint32_t> assignment = learner.assign(&part.rows);
+  std::vector<float> centres = learner.take_centres();
+  const float* own = clusters_.centres.data() + cluster * catalogue_.dim;
+  const double before = total_distance(catalogue_, part.rows, {own, own + catalogue_.dim},
+                                       std::vector<std::uint32_t>(part.rows.size(), 0));
+  if (total_distance(catalogue_, part.rows, centres, assignment) > kWorthwhile * before) return;
+  part.centres = std::move(centres);
+  part.assignment = std::move(assignment);
+}
+
+void Splitter::run(std::size_t threads) {
+  const std::size_t dim = catalogue_.dim;
+  parts_.resize(clusters_.centres.size() / dim);
+  for (std::size_t i = 0; i < clusters_.assignment.size(); ++i) {
+    parts_[clusters_.assignment[i]].rows.push_back(static_cast<std::uint32_t>(i));
+  }
+  parallel_for(parts_.size(), threads, [this](std::size_t cluster, std::size_t) {
+    const FpEnvironment environment;
+    split(cluster);
+  });
+  std::vector<float> centres;
+  for (std::size_t c = 0; c < parts_.size(); ++c) {
+    const auto first = static_cast<std::uint32_t>(centres.size() / dim);
+    const bool is_split = !parts_[c].centres.empty();
+    for (std::size_t i = 0; i < parts_[c].rows.size(); ++i) {
+      clusters_.assignment[parts_[c].rows[i]] = first + (is_split ? parts_[c].assignment[i] : 0);
+    }
+    const float* own = clusters_.centres.data() + c * dim;
+    if (is_split) {
+      centres.insert(centres.end(), parts_[c].centres.begin(), parts_[c].centres.end());
+    } else {
+      centres.insert(centres.end(), own, own + dim);
+    }
+  }
+  clusters_.centres = std::move(centres);
+}
+
 }  // namespace
 
 Clusters cluster_items(const CatalogueView& catalogue, const KernelTable& kernels, std::size_t n_clusters,
                        std::size_t threads) {
   Learner learner(catalogue, kernels, n_clusters, threads);
-  learner.learn();
-  std::vector<std::uint32_t> assignment = learner.assign(nullptr);
-  return {learner.take_centres(), std::move(assignment)};
+  std::vector<std::uint32_t> everything(catalogue.n_items);
+  std::iota(everything.begin(), everything.end(), 0u);
+  learner.learn(everything);
+  Clusters clusters;
+  clusters.assignment = learner.assign(nullptr);
+  clusters.centres = learner.take_centres();
+  if (n_clusters > 1) Splitter(catalogue, kernels, clusters).run(threads);
+  return clusters;
 }
 
 }  // namespace dpr

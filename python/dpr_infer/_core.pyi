@@ -400,7 +400,8 @@ def simd_level() -> str:
     Returns
     -------
     str
-        The level that the environment variable ``DPR_SIMD_LEVEL`` names, else the highest supported one.
+        The level that the environment variable ``DPR_SIMD_LEVEL`` names, else the highest supported one but
+        ``"amx"``, which must be asked for.
     
     Raises
     ------
