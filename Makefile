@@ -2,6 +2,8 @@
 # make test       all tests that need nothing but this environment
 # make test-all   those too that need Debian packages; says which are missing
 # make lint       formatters in checking mode, linters, types
+# make sanitize   the C++ tests under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
+# make fuzz       hostile index arrays for FUZZ_SECONDS (60)
 # make bench      benchmarks; results into benchmarks/results
 #
 # Everything lives in .venv/, .cache/, runs/ and bundles/, which git ignores. A second call redoes nothing that is done.
@@ -12,13 +14,22 @@ INSTALLED := .venv/.installed
 CHECKPOINT := runs/ml-100k/config.json
 BUNDLE := bundles/ml-100k/manifest.json
 
-CORE_SOURCES := CMakeLists.txt $(wildcard csrc/*.cc csrc/*.h csrc/kernels/*.cc csrc/kernels/*.h)
-CPP_FILES := $(wildcard csrc/*.cc csrc/*.h csrc/kernels/*.cc csrc/kernels/*.h)
+CORE_FILES := $(wildcard csrc/*.cc csrc/*.h csrc/*/*.cc csrc/*/*.h)
+CORE_SOURCES := CMakeLists.txt $(CORE_FILES)
+CPP_FILES := $(CORE_FILES) $(wildcard tests/native/*.cc tests/native/*.h tests/fuzz/*.cc)
 
 # Two workers; a file's tests stay together, because they share what was slow to make.
 SPREAD := -n 2 --dist loadfile
 
-.PHONY: demo test test-all lint format stubs bench install clean
+# C++ builds without Python, in build/.
+JOBS ?= 2
+FUZZ_SECONDS ?= 60
+NATIVE = cmake -S . -B build/$(1) -DDPR_PYTHON=OFF $(2) >/dev/null && cmake --build build/$(1) -j $(JOBS) >/dev/null
+NEEDS = @command -v $(1) >/dev/null || { echo "Missing Debian package: apt-get install $(2)"; exit 1; }
+# ThreadSanitizer needs its shadow memory free, which a kernel that spreads addresses widely may take.
+FIXED_ADDRESSES := $(shell setarch -R true 2>/dev/null && echo setarch -R)
+
+.PHONY: demo test test-all lint format stubs bench install clean sanitize sanitize-address sanitize-thread fuzz
 
 demo: $(BUNDLE)
 	@$(BIN)/dpr-query bundles/ml-100k --demo
@@ -59,6 +70,24 @@ format: $(INSTALLED)
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 	@$(BIN)/clang-format -i $(CPP_FILES)
+
+sanitize: sanitize-address sanitize-thread
+
+sanitize-address sanitize-thread: sanitize-%:
+	$(call NEEDS,cmake,cmake)
+	@echo "Building and running the C++ tests, -fsanitize=$*"
+	@$(call NATIVE,sanitize-$*,-DDPR_NATIVE_TESTS=ON -DDPR_SANITIZE=$*)
+	@$(FIXED_ADDRESSES) ctest --test-dir build/sanitize-$* --output-on-failure --no-tests=error
+
+# What it finds lies in build/fuzz as crash-...; give such a file to build/fuzz/tests/fuzz/fuzz_index to see it again.
+fuzz:
+	$(call NEEDS,cmake,cmake)
+	$(call NEEDS,clang++,clang libclang-rt-dev)
+	@echo "Building the fuzz target"
+	@CXX=clang++ && export CXX && $(call NATIVE,fuzz,-DDPR_FUZZ=ON -DDPR_SANITIZE=address)
+	@mkdir -p build/fuzz/corpus
+	@build/fuzz/tests/fuzz/fuzz_index -max_total_time=$(FUZZ_SECONDS) -max_len=400 -len_control=0 -verbosity=0 \
+		-print_final_stats=1 -artifact_prefix=build/fuzz/ build/fuzz/corpus
 
 stubs: $(INSTALLED)
 	@$(BIN)/pybind11-stubgen dpr_infer._core -o python

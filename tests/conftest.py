@@ -17,14 +17,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip, by name, what needs a Debian package that is not asked for or not there."""
     missing = config.stash[_MISSING] = set()
-    for item in items:
-        marker = item.get_closest_marker("debian")
-        if marker is None:
-            continue
-        package, command = marker.args
+    needs = [(item, marker.args) for item in items for marker in item.iter_markers("debian")]
+    for item, (package, command) in needs:
         if not config.getoption("--debian"):
             item.add_marker(pytest.mark.skip(reason=f"needs the Debian package {package}: make test-all"))
-        elif shutil.which(command) is None:
+        elif shutil.which(command) is None and not Path(command).is_file():
             missing.add(package)
             item.add_marker(pytest.mark.skip(reason=f"missing: the Debian package {package}"))
 

@@ -45,6 +45,37 @@ def latency(
         console.print(f"Written: {out / 'latency.json'}, latency.md, latency.png")
 
 
+@app.command()
+def kernel(
+    quick: Annotated[bool, typer.Option("--quick", help="The goals alone, in under ten minutes.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write JSON, table and plots into this folder.")] = None,
+    bundle: Annotated[
+        list[Path] | None,
+        typer.Option(help="Bundle of a trained model, for real vectors and queries; may be repeated."),
+    ] = None,
+    cache_dir: Annotated[Path, typer.Option(help="Where peers' indexes are kept.")] = Path(".cache"),
+    cases: Annotated[
+        list[str] | None, typer.Option(help="Only cases with this in their name; may be repeated.")
+    ] = None,
+    scale: Annotated[float, typer.Option(min=1e-6, max=1.0, hidden=True)] = 1.0,
+) -> None:
+    """Time the search itself against other libraries: exact ones, and approximate ones at measured recall."""
+    from dpr_bench.kernel_command import (  # its peers are of no use to other commands
+        KernelOptions,
+        run_kernel,
+    )
+
+    options = KernelOptions(
+        quick=quick,
+        out=out,
+        bundles=bundle or [Path("bundles/ml-1m")],
+        cache_dir=cache_dir,
+        cases=cases or [],
+        scale=scale,
+    )
+    run_kernel(options, console)
+
+
 def _table(rows: list[LatencyRow]) -> Table:
     table = Table(title="Latency, ms a call", caption="ratio: median over rounds, against dpr-infer")
     for column in ("case", "pipeline", "p50", "p90", "p99", "ratio"):

@@ -1,14 +1,14 @@
-// Locks that survive fork(): a child of a process with threads inherits memory, but not the threads that would
-// unlock what they hold.
+// Locks that survive fork(): a child of a process with threads inherits memory, but not the threads that
+// would unlock what they hold.
 #pragma once
 
 #include <mutex>
 
 namespace dpr {
 
-// Two locks of one owner. Before a fork, every living guard's `brief` is taken, so that nobody else holds it at
-// that moment, and let go again on both sides. `lasting` may be held for long by a thread that the child does
-// not have: the child gets a new one.
+// Two locks of one owner. Before a fork, every living guard's `brief` is taken, so that nobody else holds it
+// at that moment, and let go again on both sides. `lasting` may be held for long by a thread that the child
+// does not have: the child gets a new one.
 class ForkGuard {
  public:
   ForkGuard();

@@ -77,7 +77,7 @@ class LiveCatalogue {
   const KernelTable& kernels_;
   std::size_t dim_;
   std::size_t n_tag_words_;
-  Parts parts_;  // count 0: no index
+  Parts parts_;      // count 0: no index
   ForkGuard locks_;  // brief: all below; lasting: one compaction at a time
   std::shared_ptr<const Snapshot> current_;
   std::shared_ptr<RecentItems> growing_;    // what current_->recent points to

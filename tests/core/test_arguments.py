@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dpr_infer._core import Catalogue, ScoreRule, TagFilter
+from dpr_infer._core import Catalogue, ScoreRule, SearchCounters, TagFilter, build_index
 
 B, E, D, N = 3, 2, 5, 7
 NAN, INF = np.float32("nan"), np.float32("inf")
@@ -112,6 +112,10 @@ def excluding(offsets: Any, rows: Any) -> dict[str, Any]:
     return {"excluded_offsets": offsets, "excluded_rows": rows}
 
 
+def allowing(offsets: Any, rows: Any) -> dict[str, Any]:
+    return {"allowed_offsets": offsets, "allowed_rows": rows}
+
+
 OFFSETS, ROWS = np.array([0, 1, 1, 2]), np.array([0, 6])
 TWO_WORDS = make_filter(
     all=words(B, 2), none=words(B, 2), clause_with=words(0, 2), clause_without=words(0, 2)
@@ -140,6 +144,19 @@ WRONG_SEARCHES = [
     (excluding(np.array([0, 0, 0, 1]), ROWS), ValueError, "number of entries, 2, got 1"),
     (excluding(OFFSETS, np.array([0, N])), ValueError, r"query 2: excluded_rows: .* \[0, 7\), got 7"),
     (excluding(OFFSETS, np.array([-1, 0])), ValueError, "query 0: excluded_rows: .* got -1"),
+    (allowing(OFFSETS, None), ValueError, "allowed_offsets and allowed_rows: expected both or neither"),
+    (allowing(None, ROWS), ValueError, "allowed_offsets and allowed_rows: expected both or neither"),
+    (allowing(OFFSETS.astype(np.int32), ROWS), TypeError, "allowed_offsets: expected dtype int64"),
+    (allowing(OFFSETS, ROWS.astype(float)), TypeError, "allowed_rows: expected dtype int64, got float64"),
+    (allowing(OFFSETS[:-1], ROWS), ValueError, r"allowed_offsets: expected shape \(4,\), got \(3,\)"),
+    (allowing(np.array([0, 2, 1, 2]), ROWS), ValueError, "query 1: allowed_offsets: .* got 2 then 1"),
+    (allowing(np.array([0, 0, 0, 1]), ROWS), ValueError, "allowed_offsets: .*number of entries, 2, got 1"),
+    (allowing(OFFSETS, np.array([0, N])), ValueError, r"query 2: allowed_rows: .* \[0, 7\), got 7"),
+    (allowing(OFFSETS, np.array([-1, 0])), ValueError, "query 0: allowed_rows: .* got -1"),
+    ({"threads": 0}, ValueError, "threads: expected a number >= 1, got 0"),
+    ({"threads": -1}, TypeError, "incompatible function arguments"),
+    ({"threads": 1.5}, TypeError, "incompatible function arguments"),
+    ({"counters": 1}, TypeError, "incompatible function arguments"),
     ({"tag_filter": "Action"}, TypeError, "incompatible function arguments"),
     ({"tag_filter": TWO_WORDS}, ValueError, "got 3 queries of 2 words"),
     ({"tag_filter": TWO_QUERIES}, ValueError, "expected one for 3 queries of 1 tag words, got 2 queries"),
@@ -159,6 +176,17 @@ def test_a_tag_filter_needs_tags() -> None:
 
 def test_numpy_integers_are_fine_as_k() -> None:
     assert search(k=np.int64(3))[0].shape == (B, 3)
+
+
+def test_more_threads_than_there_can_be_are_as_many_as_there_can_be() -> None:
+    assert search(threads=2**40)[0].shape == (B, 2)
+
+
+def test_what_fails_leaves_the_counters_alone() -> None:
+    counters = SearchCounters()
+    with pytest.raises(ValueError, match="query 0: user"):
+        search(user=put(floats(B, D), (0, 0), NAN), counters=counters)
+    assert counters.n_rescored == 0
 
 
 def misaligned() -> np.ndarray:
@@ -196,6 +224,43 @@ def test_catalogue(positional: tuple[Any, ...], error: type[Exception], message:
         Catalogue(*positional)
 
 
+INDEX = build_index(floats(N, D), parts=[3, 2])
+
+WRONG_KEYWORDS = [
+    ({"row_ids": np.arange(N - 1)}, ValueError, r"row_ids: expected shape \(7,\), got \(6,\)"),
+    ({"row_ids": np.arange(N, dtype=np.uint64)}, TypeError, "row_ids: expected dtype int64, got uint64"),
+    ({"row_ids": np.arange(N) - 1}, ValueError, r"row_ids\[0\]: expected rows >= 0 that rise, got -1"),
+    (
+        {"row_ids": np.arange(N)[::-1].copy()},
+        ValueError,
+        r"row_ids\[1\]: expected rows >= 0 that rise, got 5",
+    ),
+    ({"row_ids": np.array([0, 1, 2, 2, 3, 4, 5])}, ValueError, r"row_ids\[3\]: expected rows >= 0 that rise"),
+    ({"n_rows": N - 1}, ValueError, r"n_rows: expected a number in \[7, .*\], got 6"),
+    ({"n_rows": -1}, ValueError, r"n_rows: expected a number in \[7, .*\], got -1"),
+    ({"n_rows": 2**62}, ValueError, r"n_rows: expected a number in \[7, .*\], got 4611686018427387904"),
+    ({"n_rows": N, "row_ids": np.arange(1, N + 1)}, ValueError, r"n_rows: expected a number in \[8, "),
+    ({"parts": [3, 3]}, ValueError, r"parts: expected one or two widths >= 1 that sum to 5, got \[3, 3\]"),
+    ({"index": INDEX}, ValueError, "index: "),  # whose parts are not those of the default
+    ({"index": list(INDEX.values())}, TypeError, "incompatible constructor arguments"),
+    ({"index": {}}, ValueError, "index: expected the arrays codes, rows, cluster, bounds, centres; missing"),
+    ({"simd_level": "mmx"}, ValueError, "simd_level: expected a level that this machine supports"),
+]
+
+
+@pytest.mark.parametrize(("keywords", "error", "message"), WRONG_KEYWORDS)
+def test_catalogue_keywords(keywords: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        Catalogue(floats(N, D), **keywords)
+
+
+# Numbers of rows that do not fit a computer's memory are refused before it is asked for.
+@pytest.mark.parametrize("row", [2**63 - 1, 2**62, 2**41])
+def test_rows_beyond_all_reason(row: int) -> None:
+    with pytest.raises(ValueError, match=r"row_ids\[0\]|n_rows"):
+        Catalogue(floats(1, D), row_ids=np.array([row]))
+
+
 def test_catalogue_properties() -> None:
     catalogue = Catalogue(floats(N, D), words(N, 2), simd_level="scalar")
     assert (catalogue.n_items, catalogue.dim, catalogue.n_tag_words, catalogue.simd_level) == (
@@ -205,6 +270,8 @@ def test_catalogue_properties() -> None:
         "scalar",
     )
     assert Catalogue(floats(N, D)).n_tag_words == 0
+    indexed = Catalogue(floats(N, D), index=INDEX, parts=[3, 2])
+    assert (indexed.parts, indexed.n_rows, indexed.n_pending) == ([3, 2], N, 0)
 
 
 WRONG_FILTERS = [

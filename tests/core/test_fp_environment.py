@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from core import oracle
-from dpr_infer._core import Catalogue, supported_simd_levels
+from dpr_infer._core import Catalogue, build_index, supported_simd_levels
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() != "x86_64", reason="reads glibc's fenv_t of x86-64"
@@ -56,9 +56,13 @@ def underflowing() -> tuple[oracle.Floats, oracle.Queries]:
 
 @pytest.mark.parametrize("level", supported_simd_levels())
 @pytest.mark.parametrize("bits", [FLUSH_TO_ZERO | DENORMALS_ARE_ZERO, ROUND_UP])
-def test_the_callers_mode_changes_nothing_and_is_kept(mode: Mode, level: str, bits: int) -> None:
+@pytest.mark.parametrize("with_index", [False, True], ids=["plain", "index"])
+def test_the_callers_mode_changes_nothing_and_is_kept(
+    mode: Mode, level: str, bits: int, with_index: bool
+) -> None:
     vectors, queries = underflowing()
-    catalogue = Catalogue(vectors, simd_level=level)
+    index = build_index(vectors, parts=[20]) if with_index else None
+    catalogue = Catalogue(vectors, index=index, simd_level=level)
     rows, scores = queries.search(catalogue, 300)
     reference = queries.reference(catalogue)
 
@@ -89,3 +93,20 @@ def test_the_mode_is_kept_when_a_search_fails(mode: Mode) -> None:
     mode.write(mode.read() & ~FLUSH_TO_ZERO)
     assert failed
     assert kept
+
+
+@pytest.mark.parametrize("bits", [FLUSH_TO_ZERO | DENORMALS_ARE_ZERO, ROUND_UP])
+def test_an_index_does_not_depend_on_the_callers_mode(mode: Mode, bits: int) -> None:
+    rng = np.random.default_rng(1)
+    for size in (1, 1e-38):
+        vectors = (rng.normal(size=(9000, 20)) * size).astype(np.float32)
+        expected = build_index(vectors, parts=[12, 8])
+        mode.write(mode.read() | bits)
+        try:
+            got = build_index(vectors, parts=[12, 8], threads=3)
+            after = mode.read() & bits
+        finally:
+            mode.write(mode.read() & ~bits)
+        assert after == bits
+        for name, array in expected.items():
+            np.testing.assert_array_equal(got[name], array, err_msg=name)

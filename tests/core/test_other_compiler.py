@@ -35,6 +35,19 @@ for dim in (3, 64, 100):
             )
             found[f"{dim} {phi} {level} rows"] = rows
             found[f"{dim} {phi} {level} scores"] = scores.view(np.int32)
+items = rng.standard_normal((10000, 20), np.float32) + rng.standard_normal((10, 20), np.float32).repeat(1000, 0)
+index = core.build_index(items, parts=[14, 6], threads=2)
+for level in supported_simd_levels():
+    catalogue = Catalogue(items, index=index, parts=[14, 6], simd_level=level)
+    experts, gates = items[:9, None] * np.float32(0.5), np.ones((9, 1), np.float32)
+    rule = ScoreRule(roles=["away"], biases=[0.1], phi="softplus", gain=2.0)
+    for n in (1, 9):
+        rows, scores = catalogue.search(
+            items[:n], experts[:n], gates[:n], rule=rule, strength=np.full(n, 0.3, np.float32), k=30, threads=2
+        )
+        found[f"index {level} {n} rows"] = rows
+        found[f"index {level} {n} scores"] = scores.view(np.int32)
+found |= {f"index {name}": array for name, array in index.items()}
 np.savez(sys.argv[1], **found)
 """
 

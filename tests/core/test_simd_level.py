@@ -1,6 +1,7 @@
 # Which level runs: reported, forced by argument or environment, and refused when the machine has it not.
 import os
 import pathlib
+import platform
 import subprocess
 import sys
 
@@ -9,7 +10,9 @@ import pytest
 
 from dpr_infer._core import Catalogue, simd_level, supported_simd_levels
 
-ALL_LEVELS = ["scalar", "avx2", "avx512"]
+X86_LEVELS = ["scalar", "avx2", "avx512vnni", "amx"]
+ARM_LEVELS = ["scalar", "neon"]
+ALL_LEVELS = X86_LEVELS if platform.machine() in ("x86_64", "AMD64") else ARM_LEVELS
 VECTORS = np.ones((3, 2), np.float32)
 VARIABLE = "DPR_SIMD_LEVEL"
 
@@ -28,17 +31,22 @@ def test_supported_levels_ascend_from_scalar() -> None:
     assert levels == ALL_LEVELS[: len(levels)]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/cpuinfo")
+@pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() != "x86_64", reason="reads the flags of /proc/cpuinfo"
+)
 def test_supported_levels_are_what_the_kernel_reports() -> None:
     lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    flags = next((line.split() for line in lines if line.startswith("flags")), [])
-    assert ("avx2" in supported_simd_levels()) == ("avx2" in flags and "fma" in flags)
-    assert ("avx512" in supported_simd_levels()) == ("avx512f" in flags)
+    flags = set(next((line.split() for line in lines if line.startswith("flags")), []))
+    levels = supported_simd_levels()
+    assert ("avx2" in levels) == ({"avx2", "fma"} <= flags)
+    assert ("avx512vnni" in levels) == ({"avx2", "fma", "avx512f", "avx512_vnni"} <= flags)
+    assert "amx" not in levels or {"amx_tile", "amx_int8"} <= flags
 
 
-def test_the_default_is_the_highest() -> None:
+def test_the_default_is_the_highest_but_amx() -> None:
     result = run("print(simd_level(), Catalogue(np.ones((1, 1), np.float32)).simd_level)", None)
-    assert result.stdout.split() == [supported_simd_levels()[-1]] * 2
+    highest = [level for level in supported_simd_levels() if level != "amx"][-1]
+    assert result.stdout.split() == [highest] * 2
 
 
 @pytest.mark.parametrize("level", supported_simd_levels())
@@ -55,7 +63,7 @@ def test_forced_by_the_environment(level: str) -> None:
     assert result.stdout.strip() == f"{level} {level} [[0, 1]]", result.stderr
 
 
-@pytest.mark.parametrize("level", ["sse2", "AVX2", "", "avx512 "])
+@pytest.mark.parametrize("level", ["sse2", "AVX2", "", "avx512", "avx512vnni "])
 @pytest.mark.parametrize("call", ["simd_level()", "Catalogue(np.ones((1, 1), np.float32))"])
 def test_an_unknown_level_in_the_environment_is_an_error(level: str, call: str) -> None:
     result = run(call, level)
@@ -76,7 +84,7 @@ def test_the_argument_goes_before_the_environment(monkeypatch: pytest.MonkeyPatc
         simd_level()
 
 
-@pytest.mark.parametrize("level", ["neon", *ALL_LEVELS[len(supported_simd_levels()) :]])
+@pytest.mark.parametrize("level", sorted({*X86_LEVELS, *ARM_LEVELS} - {*supported_simd_levels()}))
 def test_an_unsupported_level_is_an_error(level: str) -> None:
     with pytest.raises(ValueError, match=f"simd_level: expected a level .*scalar.* got '{level}'"):
         Catalogue(VECTORS, simd_level=level)

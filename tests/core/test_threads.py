@@ -2,14 +2,14 @@
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from core import oracle
-from dpr_infer._core import Catalogue
+from dpr_infer._core import Catalogue, build_index
 
 
 @pytest.fixture
@@ -21,12 +21,45 @@ def only_voluntary_switches() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
-@pytest.mark.usefixtures("only_voluntary_switches")
-@pytest.mark.parametrize("method", ["search", "reference"])
-def test_another_thread_advances_during_a_call(method: str) -> None:
+def some_call(name: str) -> Callable[[], object]:
     rng = np.random.default_rng(0)
-    catalogue = Catalogue(rng.normal(size=(4000, 32)).astype(np.float32), simd_level="scalar")
+    vectors = rng.normal(size=(4000, 32)).astype(np.float32)
     queries = oracle.plain_queries(rng.normal(size=(20, 32)).astype(np.float32))
+    plain = Catalogue(vectors, simd_level="scalar")
+    indexed = Catalogue(vectors, index=build_index(vectors, parts=[32]), simd_level="scalar")
+
+    def compact() -> None:
+        indexed.remove(np.array([indexed.add(vectors[:1])]))
+        indexed.compact()
+
+    return {
+        "search": lambda: queries.search(plain, 10),
+        "search an index": lambda: queries.search(indexed, 1000),
+        "search with threads": lambda: queries.search(indexed, 1000, threads=2),
+        "reference": lambda: queries.reference(plain),
+        "build an index": lambda: build_index(vectors, parts=[32]),
+        "open an index": lambda: Catalogue(vectors, index=build_index(vectors, parts=[32])),
+        "check an index": indexed.check_index,
+        "compact": compact,
+    }[name]
+
+
+@pytest.mark.usefixtures("only_voluntary_switches")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "search",
+        "search an index",
+        "search with threads",
+        "reference",
+        "build an index",
+        "open an index",
+        "check an index",
+        "compact",
+    ],
+)
+def test_another_thread_advances_during_a_call(name: str) -> None:
+    call = some_call(name)
     steps = 0
     stop = threading.Event()
 
@@ -43,10 +76,7 @@ def test_another_thread_advances_during_a_call(method: str) -> None:
         # A call that holds the GIL lets nobody count; how soon the other thread runs is up to the machine.
         for _ in range(200):
             before = steps
-            if method == "search":
-                queries.search(catalogue, 10)
-            else:
-                queries.reference(catalogue)
+            call()
             advanced = steps > before
             if advanced:
                 break
@@ -56,14 +86,16 @@ def test_another_thread_advances_during_a_call(method: str) -> None:
     assert advanced
 
 
-def test_searches_from_many_threads() -> None:
+@pytest.mark.parametrize("with_index", [False, True], ids=["plain", "index"])
+def test_searches_from_many_threads(with_index: bool) -> None:
     rng = np.random.default_rng(1)
-    catalogue = Catalogue(rng.normal(size=(5000, 48)).astype(np.float32))
+    vectors = rng.normal(size=(5000, 48)).astype(np.float32)
+    catalogue = Catalogue(vectors, index=build_index(vectors, parts=[48]) if with_index else None)
     rule = oracle.random_rule(rng, 1, 2, "softplus")
     batches = [oracle.random_queries(rng, int(rng.integers(1, 5)), 48, rule) for _ in range(40)]
     alone = [batch.search(catalogue, 20) for batch in batches]
     with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(lambda batch: batch.search(catalogue, 20), batches * 5))
+        together = list(pool.map(lambda batch: batch.search(catalogue, 20, threads=2), batches * 5))
     for (rows, scores), (other_rows, other_scores) in zip(alone * 5, together, strict=True):
         np.testing.assert_array_equal(rows, other_rows)
         np.testing.assert_array_equal(scores.view(np.int32), other_scores.view(np.int32))
