@@ -94,6 +94,7 @@ stubs: $(INSTALLED)
 
 bench: $(BUNDLE)
 	@$(BIN)/dpr-bench latency bundles/ml-100k --checkpoint runs/ml-100k --out benchmarks/results
+	@$(BIN)/dpr-bench kernel --quick --out benchmarks/results
 
 clean:
 	rm -rf .venv build

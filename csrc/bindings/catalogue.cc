@@ -41,20 +41,21 @@ CatalogueView checked_view(const FloatArray& vectors, const std::optional<WordAr
   return view;
 }
 
+constexpr std::int64_t kMostRows = std::int64_t{1} << 34;  // two bits of memory each
+
 const std::int64_t* checked_row_ids(const std::optional<Int64Array>& row_ids, std::size_t n_items) {
   if (!row_ids) return nullptr;
   const std::int64_t* ids = array_of_shape(*row_ids, "row_ids", {n_items});
   for (std::size_t i = 0; i < n_items; ++i) {
-    if (ids[i] >= 0 && (i == 0 || ids[i] > ids[i - 1])) continue;
-    throw std::invalid_argument("row_ids[" + std::to_string(i) + "]: expected rows >= 0 that rise, got " +
-                                std::to_string(ids[i]));
+    if (ids[i] >= 0 && ids[i] < kMostRows && (i == 0 || ids[i] > ids[i - 1])) continue;
+    throw std::invalid_argument("row_ids[" + std::to_string(i) +
+                                "]: expected rows in [0, 2^34) that rise, got " + std::to_string(ids[i]));
   }
   return ids;
 }
 
 std::size_t checked_n_rows(std::optional<std::int64_t> n_rows, const std::int64_t* row_ids,
                            std::size_t n_items) {
-  constexpr std::int64_t kMostRows = std::int64_t{1} << 40;  // a bit of memory each
   const std::int64_t least =
       row_ids != nullptr ? row_ids[n_items - 1] + 1 : static_cast<std::int64_t>(n_items);
   const std::int64_t wanted = n_rows.value_or(least);
@@ -240,7 +241,7 @@ ArrayDict copied_arrays(const LiveCatalogue& catalogue) {
   }
   std::vector<std::int64_t> rows(n);
   for (std::size_t i = 0; i < n; ++i) rows[i] = main.row(i);
-  py::array_t<bool> available(n);
+  py::array_t<bool> available(static_cast<py::ssize_t>(n));
   for (std::size_t i = 0; i < n; ++i) available.mutable_at(i) = catalogue.is_available(rows[i]);
   dict["row_ids"] = array_from(std::move(rows), {n});
   dict["available"] = available;

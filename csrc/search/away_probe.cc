@@ -48,6 +48,7 @@ AwayLower::AwayLower(const AwayProbe& probe, std::size_t block)
 }
 
 float AwayLower::score(std::size_t j, float lower) const {
+  if (projections_.empty()) return lower;
   return penalised_score(lower, projections_.data() + j, kBlockItems, probe_.steered_, probe_.rule_);
 }
 

@@ -125,7 +125,7 @@ std::size_t DenseScan::keep_candidates(const Tile& tile, const QueryState& state
 
 void DenseScan::penalise(const Tile& tile, QueryState& state, std::size_t n_kept) {
   const SteeredQuery& steered = state.steered;
-  projections_.resize(std::max(projections_.size(), steered.away.size() * tile_rows_));
+  projections_.resize(std::max({projections_.size(), steered.away.size() * tile_rows_, tile_rows_}));
   for (std::size_t m = 0; m < steered.away.size(); ++m) {
     kernels_.dot_gather_f32(steered.away[m].vector, tile.vectors, places_.data(), n_kept, segment_.view.dim,
                             projections_.data() + m * tile_rows_);

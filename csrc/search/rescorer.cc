@@ -47,7 +47,8 @@ void Rescorer::flush(QueryState& state, Pending& pending) {
 
 void Rescorer::offer(QueryState& state, const std::uint32_t* places, const float* dots, std::size_t count) {
   const SteeredQuery& steered = state.steered;
-  projections_.resize(std::max(projections_.size(), steered.away.size() * Pending::kRoom));
+  // One expert's room at least: a null pointer must not be offset.
+  projections_.resize(std::max({projections_.size(), steered.away.size() * Pending::kRoom, Pending::kRoom}));
   for (std::size_t m = 0; m < steered.away.size(); ++m) {
     kernels_.dot_gather_f32(steered.away[m].vector, segment_.view.vectors, places, count, segment_.view.dim,
                             projections_.data() + m * Pending::kRoom);

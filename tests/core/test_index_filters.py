@@ -165,10 +165,10 @@ def test_filters_on_many_blocks() -> None:
 def test_rare_tags_that_share_their_items(level: str) -> None:
     """An item that meets a clause by several tags is found once."""
     rng = np.random.default_rng(5)
-    vectors = item_vectors.clustered(rng, 2000, sum(PARTS))
-    tags = np.zeros((2000, 64), bool)
-    rows = np.sort(rng.choice(2000, 40, replace=False))
-    tags[rows, 3] = tags[rows[5:], 40] = tags[rows[:-5], 63] = True
+    vectors = item_vectors.clustered(rng, 5000, sum(PARTS))
+    tags = np.zeros((5000, 64), bool)
+    rows = np.sort(rng.choice(5000, 16, replace=False))
+    tags[rows, 3] = tags[rows[3:], 40] = tags[rows[:-3], 63] = True
     none, clause = np.zeros((1, 1), np.uint64), np.zeros((1, 64), bool)
     clause[0, [3, 40, 63]] = True
     tag_filter = TagFilter(

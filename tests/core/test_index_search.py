@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core import item_vectors, oracle
-from dpr_infer._core import Catalogue, build_index, supported_simd_levels
+from dpr_infer._core import Catalogue, ScoreRule, build_index, supported_simd_levels
 
 LEVELS = supported_simd_levels()
 
@@ -86,17 +86,20 @@ def test_short_and_long_queries(level: str, size: float) -> None:
             assert_exact(indexed(vectors, [14, 6], level), queries, reference, k)
 
 
-# Rounding errors as large as the scores themselves: the queries' dimensions nearly cancel.
+# Rounding errors as large as the scores themselves: the dimensions of a query nearly cancel, and so do a query and
+# what it stays away from.
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("n_away", [0, 2])
+@pytest.mark.parametrize(("n_away", "phi"), [(0, "relu"), (2, "relu"), (2, "softplus")])
 @pytest.mark.parametrize("parts", [[64], [150, 50]], ids=str)
-def test_bounds_allow_for_rounding(level: str, n_away: int, parts: list[int]) -> None:
+def test_bounds_allow_for_rounding(level: str, n_away: int, phi: str, parts: list[int]) -> None:
     rng = np.random.default_rng(n_away)
     vectors = item_vectors.parallel(rng, 3000, sum(parts))
     catalogue = indexed(vectors, parts, level)
-    queries = some_queries(rng, 60, parts, n_away, "relu")
-    for array in (queries.user, queries.experts):
-        array -= array.mean(axis=-1, keepdims=True)
+    rule = ScoreRule(roles=["away"] * n_away, biases=[0.0] * n_away, phi=phi, gain=100.0)
+    queries = oracle.random_queries(rng, 60, sum(parts), rule)
+    queries.user[:] -= queries.user.mean(axis=1, keepdims=True)
+    queries.experts[:] = queries.user[:, None] * (1 + 1e-4 * rng.normal(size=queries.experts.shape))
+    queries.gates[:], queries.strength[:] = 0.5, 1
     reference = queries.reference(Catalogue(vectors))
     assert_exact(catalogue, queries, reference, 3)
     for b in range(len(reference)):

@@ -145,7 +145,7 @@ TEST_CASE("wrong rows change nothing") {
 // A window of the newest rows moves over the catalogue: row r scores r, a new row comes, the oldest goes. A
 // search must see kWindow or kWindow + 1 rows without a hole, whatever compaction does meanwhile. The rows
 // before them score -1 and are there for compaction to take its time.
-constexpr std::size_t kBallast = 2000;
+constexpr std::size_t kBallast = 6000;
 constexpr std::size_t kWindow = 150;
 
 bool is_a_window(const std::vector<std::int64_t>& rows) {
@@ -175,6 +175,7 @@ class MovingWindow {
     const std::int64_t row = catalogue_->add(vector.data(), nullptr, 1);
     const std::int64_t oldest = row - static_cast<std::int64_t>(kWindow);
     catalogue_->remove(&oldest, 1);
+    search(1);  // at once: what is lost now will soon have left the window
   }
 
   void search(std::size_t threads) {
@@ -203,7 +204,7 @@ class MovingWindow {
     if (catalogue_->n_items() < kBallast + kWindow) ++n_wrong;
   }
 
-  bool has_seen_enough() const { return n_searches > 1000 && n_compactions > 100; }
+  bool has_seen_enough() const { return n_searches > 2000 && n_compactions > 100; }
   std::size_t n_items() const { return catalogue_->n_items(); }
 
   std::atomic<int> n_wrong{0};
@@ -228,10 +229,10 @@ TEST_CASE("searches see a whole state while others add, remove and compact") {
       repeat([&] { window.compact(); }),
       repeat([&] { window.repeat_available(); }),
   };
-  for (std::size_t step = 0; step < 500 || !window.has_seen_enough(); ++step) window.move();
+  for (std::size_t step = 0; step < 1000 || !window.has_seen_enough(); ++step) window.move();
   has_ended = true;
   for (std::thread& other : others) other.join();
-  CHECK(window.n_wrong == 0);
+  CHECK(window.n_wrong.load() == 0);
   CHECK(window.n_items() == kBallast + kWindow);
 }
 
