@@ -144,7 +144,10 @@ void BlockIndex::derive() {
       const double norm = bound(p, Bound::kNorm)[b];
       norm_slack_[p][b] = round_up(kappa * norm * kFloat64Slack);
       code_error_slack_[p][b] = round_up((bound(p, Bound::kCodeError)[b] + kappa * norm) * kFloat64Slack);
-      if (bound(p, Bound::kNorm)[b] > largest_norm_[p]) largest_norm_[p] = bound(p, Bound::kNorm)[b];
+      // Every bound counts: with a forged one, too, sums of bounds must stay within float32.
+      for (std::size_t kind = 0; kind < kBoundKinds; ++kind) {
+        largest_bound_[p] = std::max(largest_bound_[p], std::fabs(bound(p, static_cast<Bound>(kind))[b]));
+      }
     }
     part_bounds_[p] = {bound(p, Bound::kScale),    bound(p, Bound::kCodeNorm), bound(p, Bound::kAlongMin),
                        bound(p, Bound::kAlongMax), bound(p, Bound::kAcross),   norm_slack_[p].data(),

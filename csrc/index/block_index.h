@@ -47,6 +47,9 @@ class BlockIndex {
   // Checks everything that memory safety and finite arithmetic need: throws std::invalid_argument.
   BlockIndex(const IndexArrays& arrays, const Parts& parts, std::size_t n_items);
 
+  BlockIndex(const BlockIndex&) = delete;  // bounds point into its own arrays
+  BlockIndex& operator=(const BlockIndex&) = delete;
+
   const Parts& parts() const { return parts_; }
   std::size_t dim() const { return dim_; }
   std::size_t n_blocks() const { return arrays_.n_blocks; }
@@ -73,8 +76,8 @@ class BlockIndex {
   // Blocks by falling norm of their longest item.
   const std::vector<std::uint32_t>& longest_first() const { return longest_first_; }
 
-  // Largest norm of a part over all blocks.
-  float largest_norm(std::size_t part) const { return largest_norm_[part]; }
+  // Largest size of any bound of a part over all blocks.
+  float largest_bound(std::size_t part) const { return largest_bound_[part]; }
 
   // Recomputes what every bound claims from vectors and codes; std::invalid_argument names a bound that does
   // not hold. Reads everything.
@@ -97,7 +100,7 @@ class BlockIndex {
   std::vector<float> norm_slack_[kMaxParts];
   std::vector<float> code_error_slack_[kMaxParts];
   std::vector<float> cluster_bounds_[kMaxParts];  // (4, n_clusters): along_min, along_max, across, norm_slack
-  float largest_norm_[kMaxParts] = {0.0f, 0.0f};
+  float largest_bound_[kMaxParts] = {0.0f, 0.0f};
   PartBounds part_bounds_[kMaxParts] = {};
   std::vector<BlockBounds> block_bounds_;
   std::vector<std::uint32_t> longest_first_;

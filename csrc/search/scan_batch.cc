@@ -17,7 +17,7 @@ namespace {
 
 // In each run of blocks the first few tell how many pairs pass; where nearly all do, the rest of the run is
 // scanned without asking.
-constexpr std::size_t kRunBlocks = 256;
+constexpr std::size_t kRunBlocks = 96;
 constexpr std::size_t kTrialBlocks = 32;
 
 // A query has one lane, or with penalties in the batch one a line: lane = line * padded_ + query.

@@ -167,7 +167,7 @@ bool is_within_bounds(const BlockIndex& index, const SteeredQuery& query) {
     return square <= kLargestNorm * kLargestNorm;  // false for an overflow
   };
   for (std::size_t p = 0; p < index.parts().count; ++p) {
-    if (index.largest_norm(p) > kLargestNorm) return false;
+    if (index.largest_bound(p) > kLargestNorm) return false;
   }
   for (const AwayExpert& away : query.away) {
     if (!is_short(away.vector, index.dim())) return false;

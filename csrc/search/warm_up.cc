@@ -72,7 +72,6 @@ std::vector<Ranked> best_clusters(const BlockIndex& index, const QueryLines& lin
   for (std::size_t c = 0; c < n && best.size() < 2 * kWarmClusters; ++c) {
     if (upper[c] >= cut) best.push_back({upper[c], static_cast<std::uint32_t>(c)});
   }
-  if (best.empty()) return best;  // bounds of a forged index may be no numbers
   std::iter_swap(best.begin(), std::max_element(best.begin(), best.end()));
   return best;
 }

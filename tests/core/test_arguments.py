@@ -229,13 +229,21 @@ INDEX = build_index(floats(N, D), parts=[3, 2])
 WRONG_KEYWORDS = [
     ({"row_ids": np.arange(N - 1)}, ValueError, r"row_ids: expected shape \(7,\), got \(6,\)"),
     ({"row_ids": np.arange(N, dtype=np.uint64)}, TypeError, "row_ids: expected dtype int64, got uint64"),
-    ({"row_ids": np.arange(N) - 1}, ValueError, r"row_ids\[0\]: expected rows in \[0, 2\^34\) that rise, got -1"),
+    (
+        {"row_ids": np.arange(N) - 1},
+        ValueError,
+        r"row_ids\[0\]: expected rows in \[0, 2\^34\) that rise, got -1",
+    ),
     (
         {"row_ids": np.arange(N)[::-1].copy()},
         ValueError,
         r"row_ids\[1\]: expected rows in \[0, 2\^34\) that rise, got 5",
     ),
-    ({"row_ids": np.array([0, 1, 2, 2, 3, 4, 5])}, ValueError, r"row_ids\[3\]: expected rows in \[0, 2\^34\) that rise"),
+    (
+        {"row_ids": np.array([0, 1, 2, 2, 3, 4, 5])},
+        ValueError,
+        r"row_ids\[3\]: expected rows in \[0, 2\^34\) that rise",
+    ),
     ({"n_rows": N - 1}, ValueError, r"n_rows: expected a number in \[7, .*\], got 6"),
     ({"n_rows": -1}, ValueError, r"n_rows: expected a number in \[7, .*\], got -1"),
     ({"n_rows": 2**62}, ValueError, r"n_rows: expected a number in \[7, .*\], got 4611686018427387904"),
