@@ -58,6 +58,10 @@ class BlockIndex {
 
   std::size_t block_bytes() const { return parts_.n_quads() * kQuadBytes; }
   const std::uint8_t* codes(std::size_t block) const { return arrays_.codes + block * block_bytes(); }
+  // Asks for a block's codes ahead of their use.
+  void prefetch(std::size_t block) const {
+    for (std::size_t at = 0; at < block_bytes(); at += 64) __builtin_prefetch(codes(block) + at);
+  }
   const std::uint32_t* rows(std::size_t block) const { return arrays_.rows + block * kBlockItems; }
   // Bit j is set when slot j holds an item.
   std::uint64_t filled_slots(std::size_t block) const { return filled_[block]; }

@@ -20,7 +20,7 @@ class BlockVisitor {
         rescorer_(context.segment, context.filter, context.kernels, context.rule) {}
 
   // Most blocks that are scanned with one look at the floor.
-  static constexpr std::size_t kGroup = 16;
+  static constexpr std::size_t kGroup = ProbeVector::kMostBlocks;
 
   // Pushes every item of n <= kGroup blocks that may reach the state's floor, as the given line tells. The
   // codes of the blocks `ahead`, n_ahead <= kGroup, are fetched meanwhile.

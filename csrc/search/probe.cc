@@ -12,8 +12,8 @@ namespace {
 // Codes that the second-level cache holds are not worth asking for.
 constexpr std::size_t kCacheBytes = 2 << 20;
 
-}  // namespace
-
+// along[c] = <x, u_c>, canonical; across[c] >= the length of x off the line of u_c. For one part of x, of
+// length at most norm.
 void cluster_terms(const BlockIndex& index, const KernelTable& kernels, std::size_t part,
                    const float* vector_part, float norm, float* along, float* across) {
   const std::size_t n = index.n_clusters();
@@ -27,6 +27,8 @@ void cluster_terms(const BlockIndex& index, const KernelTable& kernels, std::siz
     across[c] = std::sqrt(rest > 0.0f ? rest : 0.0f);
   }
 }
+
+}  // namespace
 
 ProbeSet::ProbeSet(const BlockIndex& index, const KernelTable& kernels, std::size_t n, std::size_t lanes,
                    bool with_terms)
@@ -113,18 +115,13 @@ std::uint64_t ProbeVector::slots_at_least(std::size_t block, float least) const 
   return mask & index_->filled_slots(block);
 }
 
-void ProbeVector::fetch(std::size_t block) const {
-  const auto* codes = reinterpret_cast<const char*>(index_->codes(block));
-  for (std::size_t at = 0; at < index_->block_bytes(); at += 64) __builtin_prefetch(codes + at, 0, 2);
-}
-
 void ProbeVector::slots_of_blocks(const std::uint32_t* blocks, std::size_t n, float floor,
                                   const std::uint32_t* ahead, std::size_t n_ahead,
                                   std::uint64_t* slots) const {
   if (!fetches_) n_ahead = 0;
   if (n_parts_ == 2) {
     for (std::size_t i = 0; i < n; ++i) {
-      if (i < n_ahead) fetch(ahead[i]);
+      if (i < n_ahead) index_->prefetch(ahead[i]);
       slots[i] = slots_at_least(blocks[i], floor - offset_ - code_error(blocks[i]));
     }
     return;

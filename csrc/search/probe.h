@@ -11,11 +11,6 @@
 
 namespace dpr {
 
-// along[c] = <x, u_c>, canonical; across[c] >= the length of x off the line of u_c. For one part of x, of
-// length at most norm.
-void cluster_terms(const BlockIndex& index, const KernelTable& kernels, std::size_t part,
-                   const float* vector_part, float norm, float* along, float* across);
-
 // A coded vector and, by part, its terms against the clusters. Bounds are on canonical dot products with
 // items. Owns nothing: a view into a ProbeSet.
 class ProbeVector {
@@ -54,7 +49,6 @@ class ProbeVector {
               std::size_t place)
       : index_(&index), kernels_(&kernels), coded_(&coded), place_(place) {}
 
-  void fetch(std::size_t block) const;
   float norm(std::size_t part) const { return coded_->norm(part)[place_]; }  // widened, where it was
 
   const BlockIndex* index_;

@@ -37,7 +37,6 @@ class BatchScan {
   std::size_t select(std::size_t block, bool all);
   std::size_t select_by_lines(std::size_t block);
   void choose_lane(std::size_t block, std::size_t lane, std::size_t at);
-  void fetch(std::size_t block) const;
   void scan_block(std::size_t block, std::size_t count);
   void push_items(std::size_t block, std::size_t query, std::uint64_t mask);
 
@@ -213,18 +212,13 @@ void BatchScan::scan_block(std::size_t block, std::size_t count) {
   }
 }
 
-void BatchScan::fetch(std::size_t block) const {
-  const auto* codes = reinterpret_cast<const char*>(index_.codes(block));
-  for (std::size_t at = 0; at < index_.block_bytes(); at += 64) __builtin_prefetch(codes + at);
-}
-
 // Longest items first: they raise every floor early.
 void BatchScan::run() {
   const std::vector<std::uint32_t>& order = index_.longest_first();
   bool all = false;
   std::uint64_t n_before = 0;
   for (std::size_t i = 0; i < order.size(); ++i) {
-    if (i + 1 < order.size()) fetch(order[i + 1]);
+    if (i + 1 < order.size()) index_.prefetch(order[i + 1]);
     if (i % kRunBlocks == 0) {
       all = false;
       n_before = counts_.n_pairs_scanned;
