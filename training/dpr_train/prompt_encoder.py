@@ -37,7 +37,7 @@ class PromptEncoder(nn.Module):
         self.encoder = encoder
         self.config = config
         self.token_dim = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
-        self.head = UnderstandingHead(self.token_dim, config.head_dim, config.position_reach)
+        self.head = UnderstandingHead(self.token_dim, config.head_dim)
 
     def tokens(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Contextual tokens: int64 (B, T) twice -> float32 (B, T, p)."""

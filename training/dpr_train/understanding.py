@@ -1,6 +1,6 @@
 # The head that reads wishes off a prompt's tokens. It compares tokens with embeddings of the tags' names, so it has no
 # parameter that belongs to a tag, and works for any catalogue's tags.
-"""Anchored understanding head: is a tag named, where, and is it asked for or refused."""
+"""Understanding head: which tokens carry a wish, is it a request or a refusal, and which tag does it name."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-__all__ = ["Understanding", "UnderstandingHead"]
+__all__ = ["ASKED", "NO_WISH", "REFUSED", "TextReader", "Understanding", "UnderstandingHead"]
+
+NO_WISH, ASKED, REFUSED = range(3)  # classes of a token
 
 
 @dataclass(frozen=True)
@@ -21,52 +24,94 @@ class Understanding:
     match : Tensor
         float32 (B, G, T), how much token t names tag g (a logit; padding holds a large negative number).
     presence : Tensor
-        float32 (B, G), logit that the prompt has a wish about tag g.
+        float32 (B, G), logit that the prompt speaks of tag g.
+    roles : Tensor
+        float32 (B, T, 3), logits of each token's class: no wish, asked for, refused.
     polarity : Tensor
-        float32 (B, G), logit that the wish asks for g rather than refuses it.
+        float32 (B, G, 3), probabilities of those classes where tag g is named.
     """
 
     match: Tensor
     presence: Tensor
+    roles: Tensor
     polarity: Tensor
 
     @property
     def wish(self) -> Tensor:
         """float32 (B, G, 2) in [0, 1]: how much each tag is asked for, and how much refused."""
-        present = torch.sigmoid(self.presence)
-        asked = torch.sigmoid(self.polarity)
-        return torch.stack([present * asked, present * (1 - asked)], dim=-1)
+        return torch.sigmoid(self.presence)[..., None] * self.polarity[..., ASKED:]
+
+
+class TextReader(nn.Module):
+    """Reads off the tokens which of them carry a wish, and what their content is in the space of items' texts.
+
+    Parameters
+    ----------
+    token_dim : int
+        Width p of tokens, and of the sentence embeddings that content is compared with.
+    dim : int
+        Inner width.
+    """
+
+    def __init__(self, token_dim: int, dim: int) -> None:
+        super().__init__()
+        self.role = nn.Sequential(nn.Linear(token_dim, dim), nn.GELU(), nn.Linear(dim, 3))
+        self.content = nn.Linear(token_dim, token_dim)
+        nn.init.eye_(self.content.weight)
+        nn.init.zeros_(self.content.bias)
+
+    def roles(self, tokens: Tensor) -> Tensor:
+        """Logits of each token's class: float32 (B, T, p) -> (B, T, 3)."""
+        return self.role(tokens)
+
+    def forward(self, tokens: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Content of what is asked for and of what is refused.
+
+        Parameters
+        ----------
+        tokens : Tensor
+            float32 (B, T, p).
+        attention_mask : Tensor
+            int64 (B, T), 0 on padding.
+
+        Returns
+        -------
+        content : Tensor
+            float32 (B, 2, p), unit length.
+        strength : Tensor
+            float32 (B, 2) in [0, 1]: how sure it is that some token carries such a wish.
+        """
+        wished = torch.softmax(self.roles(tokens), dim=-1)[..., ASKED:] * attention_mask[..., None]  # (B, T, 2)
+        content = torch.matmul(wished.transpose(1, 2), self.content(tokens))  # (B, 2, p)
+        return F.normalize(content, dim=-1, eps=1e-6), wished.amax(dim=1)
 
 
 class UnderstandingHead(nn.Module):
-    """Per-token tag logits, an anchor where a tag is named, and attention from there to what decides its polarity.
+    """A class for every token (no wish, asked, refused), a match of every token with every tag, and their meeting.
+
+    The class is decided token by token, by an encoder that has read the whole sentence; a tag's polarity is the class of
+    the tokens that name it. So two wishes in one sentence can't be swapped as a whole, and polarity is learned once for all tags.
 
     Parameters
     ----------
     token_dim : int
         Width p of tokens and of tag embeddings.
     dim : int
-        Inner width, a multiple of 4.
-    reach : int
-        Relative positions beyond this distance share one bias.
+        Inner width.
     """
 
-    _HEADS = 4
     _PADDING = -1e4  # far below any logit, and still finite in float16
 
-    def __init__(self, token_dim: int, dim: int, reach: int) -> None:
+    def __init__(self, token_dim: int, dim: int) -> None:
         super().__init__()
-        self.dim = dim
-        self.reach = reach
-        self.match_token = nn.Linear(token_dim, dim)
-        self.match_tag = nn.Linear(token_dim, dim)
-        self.match_bias = nn.Parameter(torch.tensor(-3.0))  # most tags are absent from most prompts
-        self.anchor = nn.Linear(token_dim, dim)
-        self.query = nn.Linear(dim, dim)
-        self.key = nn.Linear(token_dim, dim)
-        self.value = nn.Linear(token_dim, dim)
-        self.distance = nn.Parameter(torch.zeros(self._HEADS, 2 * reach + 1))
-        self.polarity = nn.Sequential(nn.Linear(2 * dim, dim), nn.GELU(), nn.Linear(dim, 1))
+        self.match_token = nn.Linear(token_dim, dim, bias=False)
+        self.match_tag = nn.Linear(token_dim, dim, bias=False)
+        # The same projection to begin with: a pretrained token is then already close to the name that says the same.
+        nn.init.orthogonal_(self.match_token.weight)
+        self.match_tag.load_state_dict(self.match_token.state_dict())
+        self.match_scale = nn.Parameter(torch.tensor(20.0))
+        self.match_bias = nn.Parameter(torch.tensor(-10.0))  # most tags are absent from most prompts
+        self.reader = TextReader(token_dim, dim)
 
     def forward(self, tokens: Tensor, attention_mask: Tensor, tag_embeddings: Tensor) -> Understanding:
         """Read the wishes of a batch of prompts.
@@ -81,28 +126,12 @@ class UnderstandingHead(nn.Module):
             float32 (G, p).
         """
         padding = (attention_mask == 0)[:, None]  # (B, 1, T)
-        match = torch.matmul(self.match_tag(tag_embeddings), self.match_token(tokens).transpose(1, 2))
-        match = (match * self.dim**-0.5 + self.match_bias).masked_fill(padding, self._PADDING)  # (B, G, T)
+        token = F.normalize(self.match_token(tokens), dim=-1, eps=1e-6)
+        tag = F.normalize(self.match_tag(tag_embeddings), dim=-1, eps=1e-6)
+        match = torch.matmul(tag, token.transpose(1, 2)) * self.match_scale + self.match_bias
+        match = match.masked_fill(padding, self._PADDING)  # (B, G, T)
         where = torch.softmax(match, dim=-1)
         presence = (where * match).sum(-1)  # (B, G), between the mean and the largest logit
-        anchor = self.anchor(torch.matmul(where, tokens))  # (B, G, dim)
-        context = self._look_around(anchor, where, tokens, padding)
-        polarity = self.polarity(torch.cat([anchor, context], dim=-1))[..., 0]
-        return Understanding(match, presence, polarity)
-
-    def _look_around(self, anchor: Tensor, where: Tensor, tokens: Tensor, padding: Tensor) -> Tensor:
-        """Attend from each tag's anchor over the tokens, biased by distance: (B, G, dim)."""
-        query = self._split(self.query(anchor))  # (B, H, G, d / H)
-        key, value = self._split(self.key(tokens)), self._split(self.value(tokens))  # (B, H, T, d / H)
-        at = torch.arange(tokens.shape[1], device=tokens.device)
-        offset = (at[None, :] - at[:, None]).clamp(-self.reach, self.reach) + self.reach  # (T, T)
-        # An anchor is spread over tokens, so its bias is the expectation over where it stands.
-        bias = torch.matmul(
-            where[:, None], self.distance[:, offset]
-        )  # (B, 1, G, T) x (H, T, T) -> (B, H, G, T)
-        logits = torch.matmul(query, key.transpose(-1, -2)) * (self.dim // self._HEADS) ** -0.5 + bias
-        attention = torch.softmax(logits.masked_fill(padding[:, None], self._PADDING), dim=-1)
-        return torch.matmul(attention, value).transpose(1, 2).flatten(2)
-
-    def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self._HEADS, -1)).transpose(1, 2)
+        roles = self.reader.roles(tokens)  # (B, T, 3)
+        polarity = torch.matmul(where, torch.softmax(roles, dim=-1))  # (B, G, 3)
+        return Understanding(match, presence, roles, polarity)

@@ -103,7 +103,7 @@ def make_wordings(tags: Sequence[str]) -> list[Wording]:
     ``new + words`` also names tags by words that training never used, and in one of four single wishes does not name
     the tag at all.
     """
-    seen, heldout = load_corpus(), load_corpus("heldout")
+    seen, heldout = load_corpus(), load_corpus("validation")
     return [
         Wording("seen", PromptGrammar(seen, tags)),
         Wording("new", PromptGrammar(heldout, tags, words=seen)),

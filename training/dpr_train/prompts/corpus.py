@@ -21,22 +21,39 @@ _SLOTS = {
     "two_asks": {"yes", "yes2"},
     "two_refusals": {"no", "no2"},
     "three": {"yes", "no", "no2"},
+    "two_one": {"yes", "yes2", "no"},
+    "four": {"yes", "yes2", "no", "no2"},
     "neutral": set(),
 }
 _REQUIRED = ("ask", "refuse", "compound", "neutral")
+_PHRASES = "text"  # the domain of what only an item's text can tell
 
 
 @dataclass(frozen=True)
 class Template:
-    """One sentence with slots, and the idiom that it belongs to."""
+    """One sentence with slots, and the idiom that it belongs to.
+
+    A slot is named by its wish: ``tag``, ``yes``, ``no``, ``yes2``, ``no2``. It takes a noun phrase; written ``adj``, or with
+    ``_adj`` behind its name, an adjective.
+    """
 
     text: str
     family: str
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """Names of the slots, in the order of the text."""
-        return tuple(_SLOT.findall(self.text))
+        """Names of the wishes in the slots, in the order of the text."""
+        return tuple(wish for wish, _ in self.forms)
+
+    @property
+    def forms(self) -> tuple[tuple[str, bool], ...]:
+        """Each slot's wish, and whether it takes an adjective."""
+        return tuple(slot_form(slot) for slot in _SLOT.findall(self.text))
+
+
+def slot_form(slot: str) -> tuple[str, bool]:
+    """A slot's wish, and whether it takes an adjective."""
+    return ("tag", True) if slot == "adj" else (slot.removesuffix("_adj"), slot.endswith("_adj"))
 
 
 @dataclass(frozen=True)
@@ -44,20 +61,22 @@ class TagWords:
     """How people name a tag, and whole sentences that mean it, or refuse it, without its name."""
 
     nouns: tuple[str, ...]
+    adjectives: tuple[str, ...] = ()
     meanings: tuple[str, ...] = ()
     meanings_refuse: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Wording from one author: ``templates[kind]`` and ``words[tag name]``.
+    """Wording from one author: ``templates[kind]``, ``words[tag name]`` and ``domains[domain]``, its tags' names.
 
-    The kinds are ``ask``, ``refuse``, ``compound``, ``two_asks``, ``two_refusals``, ``three`` and ``neutral``; a kind
-    without templates holds an empty tuple.
+    The kinds are ``ask``, ``refuse``, ``compound``, ``two_asks``, ``two_refusals``, ``three``, ``two_one``, ``four`` and ``neutral``; a kind
+    without templates holds an empty tuple. Names of tags are kept in lower case in ``words`` and as written in ``domains``.
     """
 
     templates: Mapping[str, tuple[Template, ...]]
     words: Mapping[str, TagWords]
+    domains: Mapping[str, tuple[str, ...]]
 
     def words_for(self, tag: str) -> TagWords:
         """Words of a tag; for one that the corpus does not list, its name as it is and in lower case."""
@@ -70,8 +89,8 @@ def load_corpus(name: str = "corpus") -> Corpus:
 
     Parameters
     ----------
-    name : {"corpus", "heldout"}
-        Training wording, or the wording that no training reads.
+    name : {"corpus", "validation", "test"}
+        Training wording; wording that chooses between settings; wording that no choice was made on.
 
     Raises
     ------
@@ -86,16 +105,40 @@ def load_corpus(name: str = "corpus") -> Corpus:
             templates[kind] = _read_templates(file, slots)
         else:
             templates[kind] = ()
-    listed = yaml.safe_load((folder / "genre_words.yaml").read_text(encoding="utf-8"))
-    words = {
-        tag.casefold(): TagWords(**{k: tuple(v) for k, v in entry.items()}) for tag, entry in listed.items()
-    }
-    return Corpus(templates, words)
+    words: dict[str, TagWords] = {}
+    domains: dict[str, tuple[str, ...]] = {}
+    for domain, entries in _read_domains(folder).items():
+        fresh = {tag: entry for tag, entry in entries.items() if tag.casefold() not in words}
+        domains[domain] = tuple(fresh)
+        words |= {tag.casefold(): entry for tag, entry in fresh.items()}
+    return Corpus(templates, words, domains)
+
+
+def _read_domains(folder: Traversable) -> dict[str, dict[str, TagWords]]:
+    """Words by domain: one domain a ``*_words.yaml``, several in ``other_words.yaml``, phrases in ``text_phrases.txt``."""
+    domains = {"genres": _read_words(yaml.safe_load(_text(folder / "genre_words.yaml")))}
+    for domain in ("beauty", "news"):
+        if (file := folder / f"{domain}_words.yaml").is_file():
+            domains[domain] = _read_words(yaml.safe_load(_text(file)))
+    if (file := folder / "other_words.yaml").is_file():
+        domains |= {domain: _read_words(entries) for domain, entries in yaml.safe_load(_text(file)).items()}
+    if (file := folder / "text_phrases.txt").is_file():
+        lines = [line.strip() for line in _text(file).splitlines()]
+        domains[_PHRASES] = {line: TagWords((line,)) for line in lines if line and not line.startswith("#")}
+    return domains
+
+
+def _read_words(listed: Mapping[str, Mapping[str, Sequence[str]]]) -> dict[str, TagWords]:
+    return {str(tag): TagWords(**{k: tuple(v) for k, v in entry.items()}) for tag, entry in listed.items()}
+
+
+def _text(file: Traversable) -> str:
+    return file.read_text(encoding="utf-8")
 
 
 def _read_templates(file: Traversable, slots: set[str]) -> tuple[Template, ...]:
     templates, family = [], ""
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(_text(file).splitlines(), start=1):
         text = line.strip()
         if text.startswith("## family:"):
             family = text.removeprefix("## family:").strip()
@@ -122,4 +165,4 @@ def split_families(corpus: Corpus, every: int) -> tuple[Corpus, Corpus]:
         out = set(families[every - 1 :: every])
         kept[kind] = tuple(t for t in templates if t.family not in out)
         held[kind] = tuple(t for t in templates if t.family in out)
-    return Corpus(kept, corpus.words), Corpus(held, corpus.words)
+    return Corpus(kept, corpus.words, corpus.domains), Corpus(held, corpus.words, corpus.domains)

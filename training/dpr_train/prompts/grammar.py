@@ -4,20 +4,42 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from dpr_train.prompts.corpus import Corpus, Template
+from dpr_train.prompts.corpus import Corpus, TagWords, Template, slot_form
 
-__all__ = ["LabelledPrompt", "PromptGrammar"]
+__all__ = ["LabelledPrompt", "PromptGrammar", "Span"]
 
 _JOINERS = (", ", ". ", "; ", " and ", ", and ", " but ", ", but ", " - ", " ")
 _SLOT = re.compile(r"\{(\w+)\}")
+_KINDS = {
+    (1, 1): "compound",
+    (2, 0): "two_asks",
+    (0, 2): "two_refusals",
+    (1, 2): "three",
+    (2, 1): "two_one",
+    (2, 2): "four",
+}
+_SHARES = {(1, 1): 0.5, (2, 0): 0.1, (0, 2): 0.1, (1, 2): 0.11, (2, 1): 0.11, (2, 2): 0.08}
 
 T = TypeVar("T")
+
+
+class Span(NamedTuple):
+    """Characters ``start:end`` of a prompt that carry a wish about ``tag``.
+
+    ``named`` tells a noun or an adjective in a slot from a whole clause that means the tag without naming it.
+    """
+
+    start: int
+    end: int
+    tag: int
+    refused: bool
+    named: bool = True
 
 
 @dataclass(frozen=True)
@@ -28,16 +50,25 @@ class LabelledPrompt:
     ----------
     text : str
         The prompt.
-    asked, refused : tuple of int
-        Numbers of the tags that it asks for and refuses.
-    spans : tuple of (int, int, int)
-        ``(start, end, tag)``: characters of ``text`` that name a tag. A tag that is meant without being named has none.
+    spans : tuple of Span
+        Where its wishes are.
+    family : str
+        Idiom of the template that made it, or of each clause, joined by " + ".
     """
 
     text: str
-    asked: tuple[int, ...] = ()
-    refused: tuple[int, ...] = ()
-    spans: tuple[tuple[int, int, int], ...] = ()
+    spans: tuple[Span, ...] = ()
+    family: str = ""
+
+    @property
+    def asked(self) -> tuple[int, ...]:
+        """Numbers of the tags that it asks for, in the order of the text."""
+        return tuple(dict.fromkeys(s.tag for s in self.spans if not s.refused))
+
+    @property
+    def refused(self) -> tuple[int, ...]:
+        """Numbers of the tags that it refuses, in the order of the text."""
+        return tuple(dict.fromkeys(s.tag for s in self.spans if s.refused))
 
 
 class PromptGrammar:
@@ -51,12 +82,27 @@ class PromptGrammar:
         Tag names; their positions are the tags' numbers.
     words : Corpus, optional
         Where the words of tags come from, if not from ``corpus``: held-out templates are tried with known words too.
+    groups : mapping of str to (float, sequence of int), optional
+        Shares of :meth:`draw` and the tags among which it then chooses alike; the tags of one prompt mostly come from
+        one group. By default all tags are one group.
     """
 
-    def __init__(self, corpus: Corpus, tags: Sequence[str], *, words: Corpus | None = None) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        tags: Sequence[str],
+        *,
+        words: Corpus | None = None,
+        groups: Mapping[str, tuple[float, Sequence[int]]] | None = None,
+    ) -> None:
         self.templates = corpus.templates
         self.tags = tuple(tags)
-        self.words = [(words or corpus).words_for(tag) for tag in tags]
+        self.words: list[TagWords] = [(words or corpus).words_for(tag) for tag in tags]
+        shares = groups or {"": (1.0, range(len(self.tags)))}
+        total = sum(share for share, _ in shares.values())
+        self._shares = [share / total for share, _ in shares.values()]
+        self._groups = [np.asarray(members, dtype=np.int64) for _, members in shares.values()]
+        self._fitting_templates: dict[tuple[str, frozenset[str]], list[Template]] = {}
 
     def single(
         self, rng: np.random.Generator, tag: int, *, refuse: bool, meaning: float = 0.0
@@ -66,38 +112,36 @@ class PromptGrammar:
         meanings = words.meanings_refuse if refuse else words.meanings
         if meanings and rng.random() < meaning:
             text = _pick(rng, meanings)
-            return LabelledPrompt(text, () if refuse else (tag,), (tag,) if refuse else ())
-        template = _pick(rng, self.templates["refuse" if refuse else "ask"])
-        return self._fill(rng, template, {"tag": (tag, refuse)})
+            return LabelledPrompt(text, (Span(0, len(text), tag, refuse, named=False),), "meaning")
+        return self._fill(rng, "refuse" if refuse else "ask", {"tag": (tag, refuse)})
 
     def compound(
-        self, rng: np.random.Generator, asked: Sequence[int], refused: Sequence[int]
+        self, rng: np.random.Generator, asked: Sequence[int], refused: Sequence[int], *, meaning: float = 0.0
     ) -> LabelledPrompt:
-        """Several wishes in one prompt: a template made for their number where there is one, else joined clauses."""
-        kind = {(1, 1): "compound", (2, 0): "two_asks", (0, 2): "two_refusals", (1, 2): "three"}.get(
-            (len(asked), len(refused))
-        )
+        """Several wishes in one prompt: mostly a template made for their number where there is one, else joined clauses."""
+        kind = _KINDS.get((len(asked), len(refused)))
         if kind and self.templates[kind] and rng.random() < 0.7:
             slots = {name: (tag, False) for name, tag in zip(("yes", "yes2"), asked, strict=False)}
             slots |= {name: (tag, True) for name, tag in zip(("no", "no2"), refused, strict=False)}
-            return self._fill(rng, _pick(rng, self.templates[kind]), slots)
-        clauses = [self.single(rng, tag, refuse=False) for tag in asked]
-        clauses += [self.single(rng, tag, refuse=True) for tag in refused]
-        rng.shuffle(clauses)
-        return _join(rng, clauses)
+            return self._fill(rng, kind, slots)
+        clauses = [self.single(rng, tag, refuse=False, meaning=meaning) for tag in asked]
+        clauses += [self.single(rng, tag, refuse=True, meaning=meaning) for tag in refused]
+        return _join(rng, [clauses[i] for i in rng.permutation(len(clauses))])
 
     def neutral(self, rng: np.random.Generator) -> LabelledPrompt:
         """A sentence that asks for nothing about content."""
-        return LabelledPrompt(_pick(rng, self.templates["neutral"]).text)
+        template = _pick(rng, self.templates["neutral"])
+        return LabelledPrompt(template.text, (), template.family)
 
     def draw(self, rng: np.random.Generator) -> LabelledPrompt:
-        """One training prompt: a third single wishes, half compounds, the rest neutral; some in other clothes."""
+        """One training prompt: four tenths single wishes, as many compounds, the rest neutral; some in other clothes."""
         kind = rng.random()
-        if kind < 0.37:
-            prompt = self.single(rng, self._tag(rng), refuse=rng.random() < 0.55, meaning=0.2)
-        elif kind < 0.85:
-            asked, refused = self._wishes(rng)
-            prompt = self.compound(rng, asked, refused)
+        group = self._groups[int(rng.choice(len(self._groups), p=self._shares))]
+        if kind < 0.42:
+            prompt = self.single(rng, int(rng.choice(group)), refuse=rng.random() < 0.55, meaning=0.3)
+        elif kind < 0.87:
+            asked, refused = self._wishes(rng, group)
+            prompt = self.compound(rng, asked, refused, meaning=0.12)
         else:
             prompt = self.neutral(rng)
         if rng.random() < 0.12:
@@ -105,33 +149,56 @@ class PromptGrammar:
             prompt = _join(rng, pair if rng.random() < 0.5 else pair[::-1], joiners=(". ", ", ", " "))
         return _dress(rng, prompt)
 
-    def _tag(self, rng: np.random.Generator) -> int:
-        return int(rng.integers(len(self.tags)))
-
-    def _wishes(self, rng: np.random.Generator) -> tuple[list[int], list[int]]:
-        counts = [((1, 1), 0.6), ((2, 0), 0.1), ((0, 2), 0.1), ((1, 2), 0.1), ((2, 1), 0.06), ((2, 2), 0.04)]
-        (n_asked, n_refused), _ = counts[rng.choice(len(counts), p=[weight for _, weight in counts])]
-        if len(self.tags) < n_asked + n_refused:
-            return [self._tag(rng)], []
-        drawn = [int(t) for t in rng.choice(len(self.tags), n_asked + n_refused, replace=False)]
+    def _wishes(
+        self, rng: np.random.Generator, group: np.ndarray[tuple[int], np.dtype[np.int64]]
+    ) -> tuple[list[int], list[int]]:
+        counts = list(_SHARES)
+        n_asked, n_refused = counts[rng.choice(len(counts), p=list(_SHARES.values()))]
+        if len(group) < n_asked + n_refused:
+            return [int(rng.choice(group))], []
+        drawn = [int(t) for t in rng.choice(group, n_asked + n_refused, replace=False)]
         return drawn[:n_asked], drawn[n_asked:]
 
     def _fill(
-        self, rng: np.random.Generator, template: Template, slots: dict[str, tuple[int, bool]]
+        self, rng: np.random.Generator, kind: str, slots: Mapping[str, tuple[int, bool]]
     ) -> LabelledPrompt:
-        """Put a word for its tag into every slot, remembering where."""
+        """Draw a template whose slots these tags can fill, and put a word for its tag into every slot."""
+        fitting = self._fitting(kind, frozenset(w for w, (tag, _) in slots.items() if self.words[tag].adjectives))
+        return self.fill(rng, _pick(rng, fitting), slots)
+
+    def _fitting(self, kind: str, adjectival: frozenset[str]) -> Sequence[Template]:
+        """Templates of a kind that want adjectives only of these wishes."""
+        key = (kind, adjectival)
+        if key not in self._fitting_templates:
+            self._fitting_templates[key] = [
+                t for t in self.templates[kind] if all(wish in adjectival for wish, adj in t.forms if adj)
+            ]
+        return self._fitting_templates[key]
+
+    def fill(
+        self, rng: np.random.Generator, template: Template, slots: Mapping[str, tuple[int, bool]]
+    ) -> LabelledPrompt:
+        """Put a word for its tag into every slot, remembering where.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Chooses the words.
+        template : Template
+            With exactly these slots.
+        slots : mapping of str to (int, bool)
+            For each wish its tag, and whether it is refused.
+        """
         text, spans, at = "", [], 0
         for match in _SLOT.finditer(template.text):
-            tag, _ = slots[match[1]]
+            wish, adjective = slot_form(match[1])
+            tag, refused = slots[wish]
             text += template.text[at : match.start()]
-            word = _pick(rng, self.words[tag].nouns)
-            spans.append((len(text), len(text) + len(word), tag))
+            word = _pick(rng, self.words[tag].adjectives if adjective else self.words[tag].nouns)
+            spans.append(Span(len(text), len(text) + len(word), tag, refused))
             text += word
             at = match.end()
-        text += template.text[at:]
-        asked = tuple(tag for tag, refused in slots.values() if not refused)
-        refused = tuple(tag for tag, refused in slots.values() if refused)
-        return LabelledPrompt(text, asked, refused, tuple(spans))
+        return LabelledPrompt(text + template.text[at:], tuple(spans), template.family)
 
 
 def _pick(rng: np.random.Generator, options: Sequence[T]) -> T:
@@ -144,12 +211,13 @@ def _join(
     text, spans = "", []
     for clause in clauses:
         if text:
-            text = text.rstrip(".!?;, ") + _pick(rng, joiners)
-        spans += [(start + len(text), end + len(text), tag) for start, end, tag in clause.spans]
+            text = text.rstrip(".!?;, ")
+            spans = [span._replace(end=min(span.end, len(text))) for span in spans]
+            text += _pick(rng, joiners)
+        shift = len(text)
+        spans += [span._replace(start=span.start + shift, end=span.end + shift) for span in clause.spans]
         text += clause.text
-    asked = tuple(tag for clause in clauses for tag in clause.asked)
-    refused = tuple(tag for clause in clauses for tag in clause.refused)
-    return LabelledPrompt(text, asked, refused, tuple(spans))
+    return LabelledPrompt(text, tuple(spans), " + ".join(clause.family for clause in clauses))
 
 
 def _dress(rng: np.random.Generator, prompt: LabelledPrompt) -> LabelledPrompt:
@@ -167,4 +235,4 @@ def _dress(rng: np.random.Generator, prompt: LabelledPrompt) -> LabelledPrompt:
         text = text[:at] + text[at + 1] + text[at] + text[at + 2 :]
     if rng.random() < 0.3:
         text = text.rstrip(".!?") or text
-    return LabelledPrompt(text, prompt.asked, prompt.refused, prompt.spans)
+    return replace(prompt, text=text)

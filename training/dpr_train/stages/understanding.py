@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,23 +14,31 @@ from torch.nn import functional as F
 
 from dpr_train.config import UnderstandingStage
 from dpr_train.progress import Progress
-from dpr_train.prompt_encoder import PromptEncoder, pad_encodings, tokenize
+from dpr_train.prompt_encoder import PromptEncoder, pad_encodings
 from dpr_train.prompts import LabelledPrompt, PromptGrammar
+from dpr_train.prompts.universe import TagUniverse
 from dpr_train.stages.resumable import Metrics, ResumableStage, adamw, cosine_lr, has_fast_bf16
+from dpr_train.stages.token_labels import class_labels, match_labels, wish_labels
+from dpr_train.understanding import ASKED, REFUSED
 
-__all__ = ["train_understanding", "understanding_metrics"]
+__all__ = ["train_understanding"]
+
+_OWN_NAME = 0.75  # how often a tag goes by its own name rather than by one of the words that people use for it
+_EXTRA_TAGS = 24  # tags that no prompt of the batch speaks of, to be told apart from those that one does
 
 
 def train_understanding(
     encoder: PromptEncoder,
     tokenizer: Tokenizer,
+    universe: TagUniverse,
     grammar: PromptGrammar,
-    held_back: PromptGrammar,
+    contents: Tensor,
     config: UnderstandingStage,
     *,
     seed: int,
     folder: Path,
     progress: Progress,
+    measure: Callable[[], Metrics] = dict,
 ) -> list[Metrics]:
     """Train in place; the last step's weights are kept.
 
@@ -40,8 +48,12 @@ def train_understanding(
         With pretrained weights.
     tokenizer : Tokenizer
         The encoder's.
-    grammar, held_back : PromptGrammar
-        Draws training prompts; draws prompts of idioms kept out of training, for the metrics.
+    universe : TagUniverse
+        The tags.
+    grammar : PromptGrammar
+        Draws training prompts about them.
+    contents : Tensor
+        float32 (G, p), unit length: what each tag means in the space of items' texts.
     config : UnderstandingStage
         Steps and rates.
     seed : int
@@ -50,6 +62,8 @@ def train_understanding(
         Saved progress.
     progress : callable
         ``(stage, done, total, text)``, called while training.
+    measure : callable
+        Metrics on wording kept out of training; called now and then, and at the end.
     """
     encoder.freeze_lower_layers()
     tuned = [p for p in encoder.encoder.parameters() if p.requires_grad]
@@ -62,25 +76,55 @@ def train_understanding(
         first = chunk * config.checkpoint_every
         last = min(config.steps, first + config.checkpoint_every)
         encoder.eval()  # no dropout: a generated prompt hardly ever comes twice, and dropout is a tenth of the time
-        total = 0.0
+        names = _embed_some_names(encoder, tokenizer, grammar, rng, bf16=bf16)
+        sums: dict[str, float] = {}
         batches = _batches(grammar, tokenizer, rng, last - first, config.batch_size)
         for step, (encodings, prompts) in enumerate(batches, start=first):
             cosine_lr(optimizer, step, config.steps, warmup=max(1, config.steps // 20))
+            tags = _candidates(universe, prompts, rng)
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                loss = _loss(encoder, tokenizer, grammar.tags, encodings, prompts)
+                losses = _losses(encoder, names, contents, encodings, prompts, tags)
+                loss = torch.stack(list(losses.values())).sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
             optimizer.step()
-            total += loss.item()
-            progress("understanding", step + 1, config.steps, f"loss {total / (step + 1 - first):.3f}")
-        metrics = {"loss": total / (last - first)}
-        if last == config.steps:
-            draw = np.random.default_rng(seed)
-            metrics |= understanding_metrics(encoder, tokenizer, held_back, draw, prompts=600)
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + value.item()
+            mean = sum(sums.values()) / (step + 1 - first)
+            progress("understanding", step + 1, config.steps, f"loss {mean:.3f}")
+        metrics = {name: value / (last - first) for name, value in sums.items()}
+        if last == config.steps or (chunk + 1) % config.evaluate_every == 0:
+            metrics |= measure()
         return metrics
 
     return stage.run(chunks, run_chunk)
+
+
+@torch.no_grad()
+def _embed_some_names(
+    encoder: PromptEncoder, tokenizer: Tokenizer, grammar: PromptGrammar, rng: np.random.Generator, *, bf16: bool
+) -> Tensor:
+    """A name for every tag, float32 (G, p): its own, or one of its words, so that matching is about meaning.
+
+    Computed once a chunk of steps: names are a third of the text that a step would read.
+    """
+    names = [
+        tag if rng.random() < _OWN_NAME else words.nouns[int(rng.integers(len(words.nouns)))]
+        for tag, words in zip(grammar.tags, grammar.words, strict=True)
+    ]
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        parts = [encoder.embed_names(tokenizer, names[i : i + 128]) for i in range(0, len(names), 128)]
+    return torch.cat(parts).float()
+
+
+def _candidates(
+    universe: TagUniverse, prompts: Sequence[LabelledPrompt], rng: np.random.Generator
+) -> list[int]:
+    """Tags that a batch is compared with: those wished for, those always there, and some that nobody speaks of."""
+    wished = {tag for prompt in prompts for tag in (*prompt.asked, *prompt.refused)}
+    extra = rng.integers(len(universe.tags), size=_EXTRA_TAGS)
+    return sorted(wished | set(universe.always) | {int(tag) for tag in extra})
 
 
 def _batches(
@@ -98,101 +142,55 @@ def _batches(
         steps -= group
 
 
-def _loss(
+def _losses(
     encoder: PromptEncoder,
-    tokenizer: Tokenizer,
-    tags: Sequence[str],
+    names: Tensor,
+    contents: Tensor,
     encodings: Sequence[Encoding],
     prompts: Sequence[LabelledPrompt],
-) -> Tensor:
-    """Presence of every tag, polarity of the present ones, and which tokens name which tag."""
+    tags: Sequence[int],
+) -> dict[str, Tensor]:
+    """Presence of every candidate tag, polarity of the present ones, class and tag of every token, and contents."""
     ids, mask = map(torch.from_numpy, pad_encodings(encodings))
-    understanding = encoder.understand(ids, mask, encoder.embed_names(tokenizer, tags))
-    asked, refused = _labels(prompts, len(tags))
+    tokens = encoder.tokens(ids, mask)
+    understood = encoder.head(tokens, mask, names[tags])
+    asked, refused = wish_labels(prompts, tags)
     present = (asked + refused).clamp(max=1)
-    presence = (
-        F.binary_cross_entropy_with_logits(understanding.presence.float(), present, reduction="none")
-        .sum(1)
-        .mean()
-    )
-    # A tag both asked for and refused in one prompt has no polarity to learn.
-    one_sided = asked != refused
-    polarity = F.binary_cross_entropy_with_logits(understanding.polarity[one_sided].float(), asked[one_sided])
-    named, known = _token_labels(encodings, prompts, len(tags), ids.shape[1])
-    match = F.binary_cross_entropy_with_logits(
-        understanding.match[known].float(), named[known], reduction="sum"
-    )
-    return presence + polarity + 0.5 * match / len(prompts)
-
-
-def _labels(prompts: Sequence[LabelledPrompt], n_tags: int) -> tuple[Tensor, Tensor]:
-    asked, refused = torch.zeros(2, len(prompts), n_tags)
-    for row, prompt in enumerate(prompts):
-        asked[row, list(prompt.asked)] = 1
-        refused[row, list(prompt.refused)] = 1
-    return asked, refused
-
-
-def _token_labels(
-    encodings: Sequence[Encoding], prompts: Sequence[LabelledPrompt], n_tags: int, length: int
-) -> tuple[Tensor, Tensor]:
-    """Which token names which tag, float32 (B, G, T), and where that is known, bool (B, G, T)."""
-    named = torch.zeros(len(prompts), n_tags, length)
-    known = torch.zeros(len(prompts), n_tags, length, dtype=torch.bool)
-    for row, (encoding, prompt) in enumerate(zip(encodings, prompts, strict=True)):
-        known[row, :, : len(encoding.ids)] = True
-        spelled = {tag for _, _, tag in prompt.spans}
-        meant = [tag for tag in (*prompt.asked, *prompt.refused) if tag not in spelled]
-        known[row, meant] = False  # some tokens carry the meaning; nobody says which
-        for start, end, tag in prompt.spans:
-            inside = [t for t, (a, b) in enumerate(encoding.offsets) if a < end and b > start]
-            named[row, tag, inside] = 1
-    return named, known
-
-
-@torch.no_grad()
-def understanding_metrics(
-    encoder: PromptEncoder,
-    tokenizer: Tokenizer,
-    grammar: PromptGrammar,
-    rng: np.random.Generator,
-    *,
-    prompts: int,
-) -> Metrics:
-    """How well single wishes, compounds and neutral prompts of a grammar are understood.
-
-    Returns
-    -------
-    dict
-        ``ask`` and ``refuse``: share of prompts in which exactly their wish, and no other, reaches one half;
-        ``compound``: the same for two wishes; ``neutral``: share in which no wish reaches one half.
-    """
-    encoder.eval()
-    names = encoder.embed_names(tokenizer, grammar.tags)
-    kinds = {
-        "ask": lambda: grammar.single(rng, int(rng.integers(len(grammar.tags))), refuse=False),
-        "refuse": lambda: grammar.single(rng, int(rng.integers(len(grammar.tags))), refuse=True),
-        "neutral": lambda: grammar.neutral(rng),
+    presence = F.binary_cross_entropy_with_logits(understood.presence.float(), present, reduction="none")
+    probability = understood.polarity.float().clamp(min=1e-6)
+    polarity = -(asked * probability[..., ASKED].log() + refused * probability[..., REFUSED].log())
+    classes = class_labels(encodings, prompts, ids.shape[1])
+    named, known = match_labels(encodings, prompts, tags, ids.shape[1])
+    match = F.binary_cross_entropy_with_logits(understood.match[known].float(), named[known], reduction="sum")
+    return {
+        "presence": presence.sum(1).mean(),
+        "polarity": polarity.sum() / present.sum().clamp(min=1),
+        "class": 2 * F.cross_entropy(understood.roles.float().flatten(0, 1), classes.flatten(), ignore_index=-1),
+        "match": 0.3 * match / len(prompts),
+        "content": _content_loss(encoder, tokens, mask, contents, prompts),
     }
-    if len(grammar.tags) > 1:
-        kinds["compound"] = lambda: grammar.compound(
-            rng, *([int(t)] for t in rng.choice(len(grammar.tags), 2, replace=False))
-        )
-    metrics = {}
-    for kind, draw in kinds.items():
-        drawn = [draw() for _ in range(prompts // len(kinds))]
-        right = 0
-        for start in range(0, len(drawn), 128):
-            part = drawn[start : start + 128]
-            ids, mask = map(torch.from_numpy, tokenize(tokenizer, [p.text for p in part]))
-            wish = encoder.understand(ids, mask, names).wish
-            right += sum(_understood(w, p) for w, p in zip(wish, part, strict=True))
-        metrics[kind] = right / len(drawn)
-    return metrics
 
 
-def _understood(wish: Tensor, prompt: LabelledPrompt) -> bool:
-    """Whether exactly the prompt's wishes, and no other, reach one half."""
-    asked = set(torch.nonzero(wish[:, 0] >= 0.5)[:, 0].tolist())
-    refused = set(torch.nonzero(wish[:, 1] >= 0.5)[:, 0].tolist())
-    return asked == set(prompt.asked) and refused == set(prompt.refused)
+def _content_loss(
+    encoder: PromptEncoder, tokens: Tensor, mask: Tensor, contents: Tensor, prompts: Sequence[LabelledPrompt]
+) -> Tensor:
+    """How far the contents read off the tokens are from what the wishes mean: cosine, and contrast within the batch.
+
+    References
+    ----------
+    van den Oord et al., "Representation Learning with Contrastive Predictive Coding", arXiv 1807.03748: the contrast.
+    """
+    read, _ = encoder.head.reader(tokens, mask)  # (B, 2, p)
+    rows, roles, targets = [], [], []
+    for row, prompt in enumerate(prompts):
+        for role, tags in enumerate((prompt.asked, prompt.refused)):
+            if tags:
+                rows.append(row)
+                roles.append(role)
+                targets.append(F.normalize(contents[list(tags)].mean(0), dim=0))
+    if not rows:
+        return torch.zeros(())
+    read, wanted = read[rows, roles].float(), torch.stack(targets)
+    similarity = read @ wanted.T
+    contrast = F.cross_entropy(similarity / 0.05, torch.arange(len(rows)))
+    return (1 - similarity.diagonal()).mean() + 0.2 * contrast

@@ -1,0 +1,57 @@
+# From the spans of generated prompts to what the losses of stage 2 compare with.
+"""Labels of prompts and of their tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from tokenizers import Encoding
+from torch import Tensor
+
+from dpr_train.prompts import LabelledPrompt, Span
+from dpr_train.understanding import ASKED, NO_WISH, REFUSED
+
+__all__ = ["class_labels", "match_labels", "wish_labels"]
+
+
+def wish_labels(prompts: Sequence[LabelledPrompt], tags: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Which of ``tags`` each prompt asks for, and which it refuses: two float32 (B, G) of 0 and 1."""
+    column = {tag: g for g, tag in enumerate(tags)}
+    asked, refused = torch.zeros(2, len(prompts), len(tags))
+    for row, prompt in enumerate(prompts):
+        asked[row, [column[tag] for tag in prompt.asked]] = 1
+        refused[row, [column[tag] for tag in prompt.refused]] = 1
+    return asked, refused
+
+
+def class_labels(encodings: Sequence[Encoding], prompts: Sequence[LabelledPrompt], length: int) -> Tensor:
+    """Class of every token, int64 (B, T): no wish, asked or refused where a span is; -1 for special tokens and padding."""
+    labels = torch.full((len(prompts), length), -1, dtype=torch.int64)
+    for row, (encoding, prompt) in enumerate(zip(encodings, prompts, strict=True)):
+        special = torch.tensor(encoding.special_tokens_mask, dtype=torch.bool)
+        labels[row, : len(encoding.ids)] = torch.where(special, -1, NO_WISH)
+        for span in prompt.spans:
+            labels[row, _inside(encoding, span)] = REFUSED if span.refused else ASKED
+    return labels
+
+
+def match_labels(
+    encodings: Sequence[Encoding], prompts: Sequence[LabelledPrompt], tags: Sequence[int], length: int
+) -> tuple[Tensor, Tensor]:
+    """Which token names which tag, float32 (B, G, T), and where that is known, bool (B, G, T)."""
+    column = {tag: g for g, tag in enumerate(tags)}
+    named = torch.zeros(len(prompts), len(tags), length)
+    known = torch.zeros(len(prompts), len(tags), length, dtype=torch.bool)
+    for row, (encoding, prompt) in enumerate(zip(encodings, prompts, strict=True)):
+        known[row, :, : len(encoding.ids)] = True
+        for span in prompt.spans:
+            if span.named:
+                named[row, column[span.tag], _inside(encoding, span)] = 1
+            else:
+                known[row, column[span.tag]] = False  # some tokens carry the meaning; nobody says which
+    return named, known
+
+
+def _inside(encoding: Encoding, span: Span) -> list[int]:
+    return [t for t, (a, b) in enumerate(encoding.offsets) if a < span.end and b > span.start]
