@@ -34,6 +34,19 @@ def test_tag_matrix_is_read_only() -> None:
         ITEMS.tag_matrix[0, 0] = False
 
 
+def test_descriptions_put_title_tags_and_text_together() -> None:
+    assert ITEMS.descriptions == ("A. war, comedy. x.", "B.", "C. war. z.")
+    without = ItemTable(ids=("a",), titles=("Heat (1995)",), tags=(("Crime",),))
+    assert without.descriptions == ("Heat (1995). Crime.",)
+
+
+def test_descriptions_do_not_say_a_title_twice() -> None:
+    items = ItemTable(
+        ids=("a", "b"), titles=("Rain?", "Heat"), tags=((), ()), texts=("Rain? More rain.", "Heatwave.")
+    )
+    assert items.descriptions == ("Rain? More rain.", "Heat. Heatwave.")
+
+
 def test_take_moves_all_columns() -> None:
     taken = ITEMS.take([2, 0])
     assert (taken.ids, taken.titles, taken.texts) == (("c", "a"), ("C", "A"), ("z", "x"))

@@ -88,7 +88,9 @@ def check(data: Dataset) -> None:
 @pytest.mark.parametrize("files", [official_100k(), wheel_100k()], ids=["official", "wheel"])
 def test_ml_100k(files: dict[str, bytes], tmp_path: Path) -> None:
     for source in (as_folder(files, tmp_path / "folder"), as_zip(files, tmp_path / "a.zip")):
-        check(load_dataset("ml-100k", source=source))
+        data = load_dataset("ml-100k", source=source)
+        check(data)
+        assert data.items.texts is None
 
 
 @pytest.mark.parametrize("sequences", [False, True], ids=["official", "sequences"])
@@ -106,6 +108,7 @@ def test_ml_1m_abstracts_are_texts_with_their_own_licence(tmp_path: Path) -> Non
     data = load_dataset("ml-1m", source=as_folder(files, tmp_path / "folder"))
     assert data.items.texts == ("Toys.", "", "", "", "")
     assert "CC BY-SA" in data.licence
+    assert data.items.descriptions[0] == "Toy Story (1995). Animation, Children's, Comedy. Toys."
 
 
 def test_checksums_follow_the_content(tmp_path: Path) -> None:

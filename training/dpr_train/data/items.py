@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dpr_train.data.errors import DataError, shown
+from dpr_train.data.sentences import sentences
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -70,6 +71,19 @@ class ItemTable:
             matrix[row, [column[tag] for tag in tags]] = True
         matrix.flags.writeable = False
         return matrix
+
+    @cached_property
+    def descriptions(self) -> tuple[str, ...]:
+        """What a text encoder may read of each item, length N: ``Title. Tag, tag. Text``.
+
+        A MovieLens title ends with its year: ``Toy Story (1995). Animation, Comedy. A film about toys.`` A
+        title that is the text's first sentence is not said twice; what an item does not have is left out.
+        """
+        texts = self.texts or ("",) * len(self)
+        return tuple(
+            sentences(title, ", ".join(tags), text.removeprefix(sentences(title)).lstrip())
+            for title, tags, text in zip(self.titles, self.tags, texts, strict=True)
+        )
 
     def take(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> "ItemTable":
         """Return the table of some rows, in the order given.
