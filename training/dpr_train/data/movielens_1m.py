@@ -3,14 +3,14 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from dpr_train.data.dataset import Dataset
 from dpr_train.data.download import download
 from dpr_train.data.errors import DataError, shown
-from dpr_train.data.lines import decoded_lines, read_lines
+from dpr_train.data.lines import read_lines
 from dpr_train.data.movielens import LICENCE, build
+from dpr_train.data.sequence_lines import read_sequence_lines
 from dpr_train.data.source_files import SourceFiles
 from dpr_train.data.table import Table
 from dpr_train.data.titles import readable_title
@@ -57,7 +57,8 @@ def load_ml_1m(source: str | Path | None, cache_dir: Path, min_interactions: int
     if _RATINGS in files:
         history, interactions = _RATINGS, _ratings(files)
     elif _SEQUENCES in files:
-        history, interactions = _SEQUENCES, _sequences(files)
+        history = _SEQUENCES
+        interactions = read_sequence_lines(files.read(_SEQUENCES), files.label(_SEQUENCES))
         notes = ("the source holds sequences: ratings dropped before it was made are not counted here",)
     else:
         raise DataError(
@@ -84,24 +85,6 @@ def _ratings(files: SourceFiles) -> Table:
     return read_lines(
         files.read(_RATINGS), files.label(_RATINGS), separator="::", columns=columns, encoding="latin-1"
     )
-
-
-def _sequences(files: SourceFiles) -> Table:
-    """Read the sequences as interactions whose timestamp is their place in the file."""
-    label = files.label(_SEQUENCES)
-    users: list[str] = []
-    items: list[str] = []
-    line_numbers: list[int] = []
-    for number, line in enumerate(decoded_lines(files.read(_SEQUENCES), label, "utf-8"), start=1):
-        user, *taken = line.split() or [""]
-        users += [user] * len(taken)
-        items += taken
-        line_numbers += [number] * len(taken)
-    frame = pl.DataFrame(
-        {"user": users, "item": items, "timestamp": np.arange(len(items), dtype=np.int64)},
-        schema_overrides={"user": pl.String, "item": pl.String},
-    )
-    return Table(file=label, frame=frame, locate=lambda row: f"line {line_numbers[row]}")
 
 
 def _movies(files: SourceFiles) -> Table:

@@ -38,6 +38,11 @@ class SourceFiles:
     def __contains__(self, name: str) -> bool:
         return name in self._members
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Plain names of all files, sorted."""
+        return tuple(sorted(self._members))
+
     def label(self, name: str) -> str:
         """Return how messages name a file: its path, or the zip's path and the member."""
         return str(self.path / name) if self.path.is_dir() else f"{self.path}:{name}"
