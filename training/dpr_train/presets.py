@@ -18,6 +18,19 @@ _PRESETS = {
         stage2=UnderstandingStage(steps=1500, batch_size=64),
         stage3=SteeringStage(epochs=1),
     ),
+    # Short, sparse sequences: more dropout than for films. Both are starting points, not the outcome of a search.
+    "beauty": TrainConfig(
+        backbone=BackboneConfig(max_history=50, dropout=0.4),
+        stage1=BackboneStage(epochs=20, batch_size=128, lr=1e-3, weight_decay=0.05),
+        stage2=UnderstandingStage(steps=1500, batch_size=64),
+        stage3=SteeringStage(epochs=2),
+    ),
+    "mind": TrainConfig(
+        backbone=BackboneConfig(max_history=50, dropout=0.3),
+        stage1=BackboneStage(epochs=10, batch_size=128, lr=1e-3, weight_decay=0.05),
+        stage2=UnderstandingStage(steps=1500, batch_size=64),
+        stage3=SteeringStage(epochs=2),
+    ),
     "synthetic": TrainConfig(
         backbone=BackboneConfig(dim=32, max_history=20),
         stage1=BackboneStage(epochs=20),
@@ -34,7 +47,7 @@ def preset(dataset: str, backbone: str = "sasrec", *, quick: bool = False) -> Tr
     ----------
     dataset : str
         Name of the data set.
-    backbone : {"sasrec", "gru4rec"}
+    backbone : {"sasrec", "gru4rec", "bert4rec"}
         Kind of backbone.
     quick : bool
         Cut every stage short: enough to see the whole path work, not for a model to keep.
