@@ -8,7 +8,7 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("module", ["items", "prompt_cache", "where", "cli.bundle_screen"])
+@pytest.mark.parametrize("module", ["items", "prompt_cache", "start_over", "where", "cli.bundle_screen"])
 def test_examples(module):
     result = doctest.testmod(importlib.import_module(f"dpr_infer.{module}"))
     assert result.attempted > 0
