@@ -1,6 +1,6 @@
 # Writes a small but whole bundle by hand, of any size and format version, whose prompts steer: "comedy" asks,
-# "no comedy" refuses. It owes nothing to dpr_export, so that what the runtime reads is tested against the format and
-# not against a writer.
+# "no comedy" refuses, "whatever comedy" takes either back. It owes nothing to dpr_export, so that what the
+# runtime reads is tested against the format and not against a writer.
 
 from __future__ import annotations
 
@@ -19,7 +19,16 @@ from onnx import helper
 from safetensors.numpy import save_file
 
 from dpr_infer._core import build_index
-from tiny_graphs import F32, I64, NEGATORS, OPSET, backbone_graph, fusion_graph, prompt_encoder_graph
+from tiny_graphs import (
+    F32,
+    I64,
+    NEGATORS,
+    OPSET,
+    RELEASERS,
+    backbone_graph,
+    fusion_graph,
+    prompt_encoder_graph,
+)
 
 HNSW_M, HNSW_EF_CONSTRUCTION = 2, 8
 GENRES = (
@@ -53,7 +62,7 @@ class TinyConfig:
     wish_threshold: float = 0.5
     examples: int = 3
     seed: int = 0
-    version: int = 2
+    version: int = 3
     hnsw: bool = False
 
     @property
@@ -216,7 +225,7 @@ def _token_table(
 def _write_tokenizer(folder: Path, config: TinyConfig) -> dict[str, int]:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-    plain = ["[PAD]", "[UNK]", "[CLS]", *NEGATORS, "film", "please", "something", "and"]
+    plain = ["[PAD]", "[UNK]", "[CLS]", *NEGATORS, *RELEASERS, "film", "please", "something", "and"]
     words = {word: i for i, word in enumerate([*plain, *(name.lower() for name in tag_names(config.tags))])}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), normalizers.Replace(",", " ")])

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tiny_bundle import TinyConfig
 
 NEGATORS = ("no", "not", "without")
+RELEASERS = ("whatever",)
 OPSET = 20
 F32, I64 = TensorProto.FLOAT, TensorProto.INT64
 
@@ -52,9 +53,10 @@ def backbone_graph(
 def prompt_encoder_graph(
     config: TinyConfig, token_table: np.ndarray, words: dict[str, int]
 ) -> onnx.GraphProto:
-    """tokens = word vectors; a tag's word asks for it, or refuses it right behind a negator."""
-    negator = np.zeros((len(words), 1), np.float32)
-    negator[[words[word] for word in NEGATORS]] = 1
+    """tokens = word vectors; a tag's word asks for it, refuses it behind a negator, releases it behind a releaser."""
+    before = np.zeros((len(words), 2), np.float32)
+    before[[words[word] for word in NEGATORS], 0] = 1
+    before[[words[word] for word in RELEASERS], 1] = 1
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["tokens"]),  # (B, T, p)
         helper.make_node("Transpose", ["tag_embeddings"], ["columns"], perm=[1, 0]),
@@ -62,10 +64,12 @@ def prompt_encoder_graph(
         helper.make_node("Sub", ["similarity", "floor"], ["above"]),
         helper.make_node("Mul", ["above", "ten"], ["scaled"]),
         helper.make_node("Clip", ["scaled", "zero", "one"], ["named"]),
-        helper.make_node("Gather", ["negator", "input_ids"], ["negates"]),  # (B, T, 1)
-        helper.make_node("Pad", ["negates", "one_before"], ["shifted_long"]),  # (B, T + 1, 1)
-        helper.make_node("Slice", ["shifted_long", "first", "minus_one", "axis"], ["refusing"]),  # (B, T, 1)
-        helper.make_node("Sub", ["one", "refusing"], ["asking"]),
+        helper.make_node("Gather", ["before", "input_ids"], ["turns_next"]),  # (B, T, 2)
+        helper.make_node("Pad", ["turns_next", "one_before"], ["shifted_long"]),  # (B, T + 1, 2)
+        helper.make_node("Slice", ["shifted_long", "first", "minus_one", "axis"], ["shifted"]),  # (B, T, 2)
+        helper.make_node("Split", ["shifted"], ["refusing", "releasing"], axis=2, num_outputs=2),
+        helper.make_node("Sub", ["one", "refusing"], ["not_refusing"]),
+        helper.make_node("Sub", ["not_refusing", "releasing"], ["asking"]),
         helper.make_node("Cast", ["attention_mask"], ["mask_2d"], to=F32),
         helper.make_node("Unsqueeze", ["mask_2d", "last_axis"], ["mask"]),
         helper.make_node("Mul", ["named", "mask"], ["seen"]),
@@ -77,9 +81,16 @@ def prompt_encoder_graph(
         helper.make_node("Unsqueeze", ["refused", "last_axis"], ["refused_3d"]),
         helper.make_node("Concat", ["asked_3d", "refused_3d"], ["wish"], axis=2),
     ]
+    outputs = [("tokens", F32, ["B", "T", config.token]), ("wish", F32, ["B", "G", 2])]
+    if config.version >= 3:
+        nodes += [
+            helper.make_node("Mul", ["seen", "releasing"], ["released_by_token"]),
+            helper.make_node("ReduceMax", ["released_by_token", "axis"], ["released"], keepdims=0),
+        ]
+        outputs.append(("released", F32, ["B", "G"]))
     constants = {
         "table": token_table,
-        "negator": negator,
+        "before": before,
         "floor": np.array(0.9, np.float32),
         "ten": np.array(10, np.float32),
         "zero": np.array(0, np.float32),
@@ -96,7 +107,7 @@ def prompt_encoder_graph(
         nodes,
         constants,
         [*ids, ("tag_embeddings", F32, ["G", config.token])],
-        [("tokens", F32, ["B", "T", config.token]), ("wish", F32, ["B", "G", 2])],
+        outputs,
     )
 
 

@@ -71,7 +71,7 @@ class OnnxEngine:
         self.name = name
         self.providers: tuple[str, ...] = tuple(session.get_providers())
         self._session_run = session.run
-        self._outputs = list(contract(manifest.dims)[name][1])
+        self._outputs = list(contract(manifest.dims, manifest.format_version)[name][1])
 
     def run(self, feed: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Run the graph.

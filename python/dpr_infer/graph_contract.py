@@ -11,13 +11,15 @@ from dpr_infer.manifest import Dims, Manifest, TensorSpec
 Port = dict[str, tuple[str, tuple[int | str, ...]]]
 
 
-def contract(dims: Dims) -> dict[str, tuple[Port, Port]]:
+def contract(dims: Dims, version: int) -> dict[str, tuple[Port, Port]]:
     """Return what the graphs must look like.
 
     Parameters
     ----------
     dims : Dims
         Sizes of the bundle.
+    version : int
+        Its format version.
 
     Returns
     -------
@@ -29,11 +31,14 @@ def contract(dims: Dims) -> dict[str, tuple[Port, Port]]:
     tokens = ("float32", ("B", "T", dims.token))
     user = ("float32", ("B", dims.user))
     wish = ("float32", ("B", "G", 2))
+    read: Port = {"tokens": tokens, "wish": wish}
+    if version >= 3:
+        read["released"] = ("float32", ("B", "G"))
     return {
         "backbone": ({"items": ("int64", ("B", "L"))}, {"user": user}),
         "prompt_encoder": (
             {"input_ids": ids, "attention_mask": ids, "tag_embeddings": ("float32", ("G", dims.token))},
-            {"tokens": tokens, "wish": wish},
+            read,
         ),
         "fusion_moe": (
             {
@@ -64,7 +69,7 @@ def check_declared(manifest: Manifest) -> None:
     BundleError
         If a graph has other names, dtypes or shapes, or one name for two different dynamic dimensions.
     """
-    for name, (inputs, outputs) in contract(manifest.dims).items():
+    for name, (inputs, outputs) in contract(manifest.dims, manifest.format_version).items():
         graph = manifest.graphs[name]
         meaning: dict[str, str] = {}
         for side, expected, declared in (
@@ -96,7 +101,7 @@ def check_actual(
     BundleError
         If names, dtypes, ranks or sizes differ, or a dynamic dimension is frozen.
     """
-    expected_inputs, expected_outputs = contract(manifest.dims)[name]
+    expected_inputs, expected_outputs = contract(manifest.dims, manifest.format_version)[name]
     file = manifest.graphs[name].file
     _check_ports(f"{file}: inputs", expected_inputs, inputs, exact=False)
     _check_ports(f"{file}: outputs", expected_outputs, outputs, exact=False)

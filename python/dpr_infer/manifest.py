@@ -12,7 +12,7 @@ from dpr_infer.manifest_index import HNSW_FILE, HnswEntry, IndexSizes, parse_hns
 from dpr_infer.strict_json import JsonNode, load_object
 
 FORMAT = "dpr-bundle"
-FORMAT_VERSIONS = (1, 2)
+FORMAT_VERSIONS = (1, 2, 3)
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 16 * 2**20
 GRAPH_NAMES = ("backbone", "prompt_encoder", "fusion_moe")
@@ -174,7 +174,7 @@ def parse_manifest(text: bytes) -> Manifest:
 def _version(node: JsonNode) -> int:
     version = node.integer(0, 2**31)
     if version not in FORMAT_VERSIONS:
-        known = " or ".join(map(str, FORMAT_VERSIONS))
+        known = ", ".join(map(str, FORMAT_VERSIONS[:-1])) + f" or {FORMAT_VERSIONS[-1]}"
         raise BundleVersionError(
             f"{node.place} must be {known}, the ones this dpr-infer reads; got {version}"
         )

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from dpr_infer.bundle import Bundle
 from dpr_infer.engine import Provider
-from dpr_infer.prompts import PromptReading
+from dpr_infer.prompt_reading import PromptReading
+from dpr_infer.prompt_text import Prompt
 from dpr_infer.query_encoder import EncodedQueries, QueryEncoder
 from dpr_infer.request import Options, rows_of
 from dpr_infer.scoring import KernelQueries, Scorer
@@ -92,14 +93,14 @@ class Pipeline:
         """The execution providers that run."""
         return self._encoder.providers
 
-    def read_prompt(self, prompt: str | None) -> PromptReading | None:
+    def read_prompt(self, prompt: Prompt | None) -> PromptReading | None:
         """Return what a prompt says; None if it is neutral. Raises QueryError if it cannot be read."""
         return self._encoder.reader.read(prompt, Stopwatch())[0]
 
     def search(
         self,
         histories: Sequence[list[str]],
-        prompts: Sequence[str | None],
+        prompts: Sequence[Prompt | None],
         excludes: Sequence[list[str]],
         options: Options,
         k: int,
@@ -111,7 +112,7 @@ class Pipeline:
         ----------
         histories, excludes : sequence of list of str, length B >= 1
             Item ids.
-        prompts : sequence of str or None, length B
+        prompts : sequence of (str, sequence of str, or None), length B
             Prompts.
         options : Options
             What the queries share.
@@ -147,7 +148,7 @@ class Pipeline:
     def recommend(
         self,
         histories: Sequence[list[str]],
-        prompts: Sequence[str | None],
+        prompts: Sequence[Prompt | None],
         excludes: Sequence[list[str]],
         options: Options,
         watch: Stopwatch,
@@ -185,7 +186,7 @@ class Pipeline:
     def _search_all(
         self,
         histories: Sequence[list[str]],
-        prompts: Sequence[str | None],
+        prompts: Sequence[Prompt | None],
         excludes: Sequence[list[str]],
         options: Options,
         watch: Stopwatch,

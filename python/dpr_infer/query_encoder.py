@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from dpr_infer.bundle import Bundle
 from dpr_infer.engine import OnnxEngine, Provider
-from dpr_infer.prompts import PromptReader, PromptReading
+from dpr_infer.prompt_reading import PromptReading
+from dpr_infer.prompt_text import Prompt
+from dpr_infer.prompts import PromptReader
 from dpr_infer.stopwatch import Stopwatch
 
 
@@ -84,7 +86,7 @@ class QueryEncoder:
         self._history_limit = manifest.history_limit
 
     def encode(
-        self, histories: Sequence[Sequence[int]], prompts: Sequence[str | None], watch: Stopwatch
+        self, histories: Sequence[Sequence[int]], prompts: Sequence[Prompt | None], watch: Stopwatch
     ) -> EncodedQueries:
         """Encode a batch of queries.
 
@@ -92,7 +94,7 @@ class QueryEncoder:
         ----------
         histories : sequence of sequence of int, length B >= 1
             Rows of items, oldest first. Of a longer one than the bundle takes, the newest are read.
-        prompts : sequence of str or None, length B
+        prompts : sequence of (str, sequence of str, or None), length B
             The prompts.
         watch : Stopwatch
             Books every step but "score".

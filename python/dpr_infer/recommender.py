@@ -21,6 +21,7 @@ from dpr_infer.items import ItemTable
 from dpr_infer.live_items import LiveItems
 from dpr_infer.manifest import Manifest
 from dpr_infer.pipeline import Pipeline, Ranker
+from dpr_infer.prompt_text import Prompt
 from dpr_infer.request import (
     Exclude,
     check_count,
@@ -127,13 +128,13 @@ class Recommender(LiveItems):
         """The execution providers that run, in onnxruntime's order of preference."""
         return self._pipeline.providers
 
-    def wishes(self, prompt: str) -> tuple[Wish, ...]:
+    def wishes(self, prompt: Prompt) -> tuple[Wish, ...]:
         """Tell what a prompt is understood to ask for and to refuse.
 
         Parameters
         ----------
-        prompt : str
-            The prompt.
+        prompt : str or sequence of str
+            The prompt, or its turns.
 
         Returns
         -------
@@ -151,7 +152,7 @@ class Recommender(LiveItems):
     def query(
         self,
         history: Iterable[str],
-        prompt: str | None = None,
+        prompt: Prompt | None = None,
         k: SupportsIndex = 10,
         *,
         exclude: Iterable[str] = (),
@@ -169,10 +170,14 @@ class Recommender(LiveItems):
         history : iterable of str
             Item ids, oldest first. Repetitions are kept. Of more than the bundle's limit, the newest are read
             and the answer says so. An empty history is a new user, for whom the backbone has learned a start.
-        prompt : str, optional
+        prompt : str or sequence of str, optional
             What the user wants, in words. None and a blank text are neutral: the ranking is the backbone's
             own, bit for bit, and so it is for a prompt that opens no gate. Of more tokens than the bundle's
             limit, the first are read and the answer says so.
+            A sequence holds the turns of a conversation, oldest first, 32 at most (docs/turns.md). A later turn
+            decides about every tag that it speaks of: it replaces what stood, or takes it back; other tags keep
+            what they had. "Start over" and its like take back all before them. No turn is no prompt, and one
+            turn is the text alone, bit for bit.
         k : int
             Most items to return, >= 1. Fewer are returned where fewer are allowed.
         exclude : iterable of str
@@ -222,7 +227,7 @@ class Recommender(LiveItems):
     def query_batch(
         self,
         histories: Iterable[Iterable[str]],
-        prompts: str | Sequence[str | None] | None = None,
+        prompts: str | Sequence[Prompt | None] | None = None,
         k: SupportsIndex = 10,
         *,
         exclude: Exclude = (),
@@ -243,8 +248,8 @@ class Recommender(LiveItems):
         ----------
         histories : iterable of iterable of str
             One history a user; there may be none.
-        prompts : str, None, or sequence of them
-            One for all users, or a sequence with one for each.
+        prompts : str, None, or sequence of them and of sequences of str
+            One text for all users, or a sequence with one prompt for each: a text, None or turns as for `query`.
         k, exclude_history, where, strength, steer, unknown_items, timings
             As for `query`, shared by all users.
         exclude : iterable of str, or sequence of iterables of str
@@ -279,7 +284,7 @@ class Recommender(LiveItems):
     def search_arrays(
         self,
         histories: Iterable[Iterable[str]],
-        prompts: str | Sequence[str | None] | None = None,
+        prompts: str | Sequence[Prompt | None] | None = None,
         k: SupportsIndex = 10,
         *,
         exclude: Exclude = (),

@@ -10,7 +10,7 @@ from typing import SupportsIndex
 
 from dpr_infer.errors import QueryError, QueryTypeError, UnknownItemError
 from dpr_infer.items import ItemTable
-from dpr_infer.prompts import check_prompt_type
+from dpr_infer.prompt_text import Prompt, check_prompt_type
 
 Exclude = Iterable[str] | Sequence[Iterable[str]]
 
@@ -124,8 +124,10 @@ def one_list(value: object, what: str) -> list[str]:
     return list(value)
 
 
-def per_query_prompts(prompts: str | Sequence[str | None] | None, count: int) -> list[str | None]:
+def per_query_prompts(prompts: str | Sequence[Prompt | None] | None, count: int) -> list[Prompt | None]:
     """Return one prompt a query: a str or None stands for all, a sequence has one for each.
+
+    A sequence of str is one prompt a query, never the turns of one; an entry may be a sequence of turns.
 
     Parameters
     ----------
@@ -136,13 +138,13 @@ def per_query_prompts(prompts: str | Sequence[str | None] | None, count: int) ->
 
     Returns
     -------
-    list of str or None
+    list of (str, sequence of str, or None)
         `count` prompts.
 
     Raises
     ------
     QueryError
-        If it is neither, or of another length.
+        If it is neither, or of another length, or an entry is no prompt.
     """
     if prompts is None or isinstance(prompts, str):
         return [prompts] * count

@@ -44,18 +44,20 @@ class Recommendation:
         Scores, falling; equal scores are ordered by rising row.
     wishes : tuple of Wish
         What the prompt was understood to ask for or refuse, strongest first: the tags of which one of both
-        strengths reaches the bundle's wish threshold. Empty without a prompt.
+        strengths reaches the bundle's wish threshold. Of turns, what stands after the last. Empty without a
+        prompt.
     gates : mapping of str to float
         How much each expert had to say, by name; 0 for an expert that took no part.
     prompt_truncated : bool
-        Whether the prompt had more tokens than the bundle takes; the first were read.
+        Whether the prompt had more tokens than the bundle takes; the first were read. Of turns, the first of
+        each one and the newest of all.
     history_truncated : bool
         Whether the history had more items than the bundle takes; the newest were read.
     history_unread : int
         How many entries of the history the backbone cannot read, because the item was added to the recommender
         after training. Such an item is left out of the answer like any other of the history.
     prompt_cached : bool
-        Whether the prompt encoder was spared because this very text was read before.
+        Whether the prompt encoder was spared because this very text, or that of each turn, was read before.
     timings_ms : dict of str to float, or None
         Milliseconds spent on tokenise, encode_prompt, encode_history, fuse, score and total, if asked for. In
         a batch the steps are shared, so every answer carries the times of the whole batch.

@@ -1,4 +1,5 @@
-# Bundles with and without an index give the same answers; an index that is not one of its vectors is refused.
+# Bundles of every version give the same answers, with an index or without, with an output "released" or without;
+# an index that is not one of its vectors is refused.
 
 from __future__ import annotations
 
@@ -20,23 +21,23 @@ PROMPTS = [None, "comedy", "no war please", "drama and no comedy"]
 
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory) -> dict[int, Path]:
-    """The same bundle in both formats, several blocks and a width that no block divides."""
+    """The same bundle in all formats, several blocks and a width that no block divides."""
     base = tmp_path_factory.mktemp("versions")
     sizes = {"items": 300, "user": 9, "side": 7}
     return {
         version: tiny_bundle.write_tiny_bundle(base / str(version), version=version, **sizes)
-        for version in (1, 2)
+        for version in (1, 2, 3)
     }
 
 
 @pytest.fixture
 def damaged(versions, tmp_path):
-    """Copy the bundle of version 2, change its catalogue's arrays, and bring the checksums up to date."""
+    """Copy the newest bundle, change its catalogue's arrays, and bring the checksums up to date."""
 
     def damage(change) -> Path:
         folder = tmp_path / "damaged"
         folder.mkdir()
-        for path in versions[2].iterdir():
+        for path in versions[3].iterdir():
             (folder / path.name).write_bytes(path.read_bytes())
         arrays = {
             name: np.array(array) for name, array in load_file(folder / "catalogue.safetensors").items()
@@ -51,12 +52,50 @@ def damaged(versions, tmp_path):
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("options", [{}, {"where": "!action", "steer": "strict"}, {"strength": 3.0}])
-def test_both_versions_answer_alike_bit_for_bit(versions, threads, options):
-    old, new = (Recommender(versions[version], threads=threads) for version in (1, 2))
+def test_all_versions_answer_alike_bit_for_bit(versions, threads, options):
+    oldest, *newer = (Recommender(path, threads=threads) for path in versions.values())
     for k in (1, 10, 300):
-        left, right = (r.search_arrays(HISTORIES, PROMPTS, k, **options) for r in (old, new))
-        assert left[0].tobytes() == right[0].tobytes()
-        assert left[1].tobytes() == right[1].tobytes()
+        expected = oldest.search_arrays(HISTORIES, PROMPTS, k, **options)
+        for recommender in newer:
+            rows, scores = recommender.search_arrays(HISTORIES, PROMPTS, k, **options)
+            assert rows.tobytes() == expected[0].tobytes()
+            assert scores.tobytes() == expected[1].tobytes()
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_what_is_taken_back_is_read_from_version_3_on(versions, version):
+    recommender = Recommender(versions[version])
+    reading = recommender._pipeline.read_prompt("comedy and whatever war")
+    assert (reading.released.shape, reading.released.dtype) == ((6,), np.float32)
+    assert reading.released.any() == (version == 3)
+    assert len(recommender.wishes(["no war", "whatever war"])) == (version < 3)
+
+
+@pytest.mark.parametrize(("version", "told"), [(2, 3), (3, 2), (3, 1)])
+def test_outputs_of_another_version_are_refused(versions, tmp_path, version, told):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for path in versions[version].iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    tiny_bundle.edit_manifest(folder, lambda m: m.update(format_version=told))
+    ports = (
+        "tokens, wish, released; got tokens, wish$"
+        if told == 3
+        else "tokens, wish; got tokens, wish, released$"
+    )
+    with pytest.raises(BundleError, match=f"prompt_encoder: outputs must be {ports}"):
+        Recommender(folder)
+
+
+def test_a_graph_that_is_not_what_the_manifest_says_of_it(versions, tmp_path):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for path in versions[3].iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "prompt_encoder.onnx").write_bytes((versions[2] / "prompt_encoder.onnx").read_bytes())
+    tiny_bundle.reseal(folder)
+    with pytest.raises(BundleError, match=r"prompt_encoder\.onnx: outputs must be tokens, wish, released;"):
+        Recommender(folder)
 
 
 def test_threads_change_nothing(versions):
@@ -87,10 +126,11 @@ def test_the_kernel_gets_the_threads(versions, monkeypatch):
 def test_the_manifest_says_which_version_it_is(versions):
     assert Recommender(versions[1]).manifest.format_version == 1
     assert Recommender(versions[1]).manifest.index is None
-    manifest = Recommender(versions[2]).manifest
-    assert (manifest.format_version, manifest.index.parts) == (2, (9, 7))
-    assert manifest.index.blocks >= 5
-    assert manifest.hnsw is None
+    for version in (2, 3):
+        manifest = Recommender(versions[version]).manifest
+        assert (manifest.format_version, manifest.index.parts) == (version, (9, 7))
+        assert manifest.index.blocks >= 5
+        assert manifest.hnsw is None
 
 
 def test_the_size_that_the_manifest_implies_is_that_of_the_tensors(versions):

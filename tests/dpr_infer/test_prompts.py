@@ -6,7 +6,7 @@ import pytest
 
 from dpr_infer import BundleError, EngineError, QueryError, Recommender
 from dpr_infer.prompt_cache import PromptCache
-from dpr_infer.prompts import MAX_PROMPT_CHARACTERS
+from dpr_infer.prompt_text import MAX_PROMPT_CHARACTERS
 
 
 def test_long_prompt_is_cut_at_the_end(recommender, history):
@@ -83,14 +83,15 @@ def test_bad_tokenizer_is_a_bundle_error(copy):
         Recommender(copy)
 
 
-def test_encoder_that_gives_nan_is_told(fresh, history, monkeypatch):
+@pytest.mark.parametrize("output", [0, 1, 2])
+def test_encoder_that_gives_nan_is_told(fresh, history, monkeypatch, output):
     reader = fresh._pipeline._encoder.reader
     run = reader._engine.run
 
     def spoiled(feed):
-        tokens, wish = run(feed)
-        wish[0, 0, 0] = float("nan")
-        return [tokens, wish]
+        outputs = run(feed)
+        outputs[output].flat[0] = float("nan")
+        return outputs
 
     monkeypatch.setattr(reader._engine, "run", spoiled)
     with pytest.raises(EngineError, match="finite"):

@@ -165,7 +165,11 @@ def test_unknown_items(recommender, history):
         ({"history": None}, QueryTypeError, "history must be a collection"),
         ({"history": [50]}, QueryTypeError, r"history\[0\] must be an item id, a str; got 50"),
         ({"history": [["i100"]]}, QueryTypeError, r"history\[0\]"),
-        ({"prompt": 7}, QueryTypeError, "prompt must be a str or None; got int"),
+        (
+            {"prompt": 7},
+            QueryTypeError,
+            "prompt must be a str or None, or a sequence of str, its turns; got int",
+        ),
         ({"prompt": b"comedy"}, QueryTypeError, "got bytes"),
         ({"where": 7}, QueryTypeError, "where must be a str"),
         ({"prompt": "comedy", "strength": 3e38}, QueryError, "cannot be scored"),
