@@ -63,6 +63,31 @@ def test_prompt_after_prompt(talk):
     assert screen.count("Plain") == 4
 
 
+def test_turns_add_to_the_prompt_so_far(talk):
+    screen = talk("1", "comedy", "+ no war", ":turns", "+ whatever comedy", ":turns", "drama", ":turns")
+    assert "Steered · comedy + no war" in screen
+    assert "asks for Comedy 1.00 · refuses War 1.00" in screen
+    assert "Steered · comedy + no war + whatever comedy" in screen
+    assert screen.count("1  comedy") == screen.count("2  no war") == 2
+    assert screen.count("1  drama") == 1
+    assert "longer than this bundle takes; its newest turns, cut, were read" in talk(
+        "1", "comedy", "+ war" + " film" * 9
+    )
+
+
+def test_turns_begin_with_the_first_and_end_with_an_empty_line(talk):
+    assert "No prompt yet" in talk("1", ":turns")
+    assert "Steered · comedy" in talk("1", "+ comedy")
+    assert "Steered · war + comedy" in talk("+ comedy", history=(), prompt="war")
+    assert "No prompt yet" in talk("1", "comedy", "", ":turns")
+
+
+def test_a_turn_that_cannot_be_read_is_not_kept(talk):
+    screen = talk("1", "comedy", "+ a\x00b", "+ no war", ":turns")
+    assert "prompt[1] must not hold control characters" in screen
+    assert "Steered · comedy + no war" in screen
+
+
 def test_given_history_and_prompt_start_at_once(talk):
     screen = talk(history=("i100",), prompt="comedy")
     assert "Example users" not in screen

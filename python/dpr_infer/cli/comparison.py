@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dpr_infer.prompt_text import Prompt
 from dpr_infer.recommender import Recommender
 from dpr_infer.types import Recommendation
 
@@ -32,8 +33,8 @@ class Comparison:
     ----------
     history : tuple of str
         Item ids, oldest first.
-    prompt : str or None
-        The prompt; None or blank without one.
+    prompt : str, sequence of str, or None
+        The prompt, or its turns; None or blank without one.
     settings : Settings
         The options.
     plain : Recommendation
@@ -43,7 +44,7 @@ class Comparison:
     """
 
     history: tuple[str, ...]
-    prompt: str | None
+    prompt: Prompt | None
     settings: Settings
     plain: Recommendation
     steered: Recommendation | None
@@ -57,7 +58,7 @@ class Comparison:
 
 
 def compare(
-    recommender: Recommender, history: tuple[str, ...], prompt: str | None, settings: Settings
+    recommender: Recommender, history: tuple[str, ...], prompt: Prompt | None, settings: Settings
 ) -> Comparison:
     """Query without and with a prompt.
 
@@ -67,8 +68,8 @@ def compare(
         The opened bundle.
     history : tuple of str
         Item ids, oldest first.
-    prompt : str or None
-        The prompt.
+    prompt : str, sequence of str, or None
+        The prompt, or its turns.
     settings : Settings
         The options.
 
@@ -85,7 +86,7 @@ def compare(
     options = asdict(settings)
     deep = options | {"k": max(settings.k, PLAIN_DEPTH)}
     plain = recommender.query(history, None, timings=True, **deep)
-    neutral = prompt is None or not prompt.strip()
+    neutral = prompt is None or not "".join(prompt).strip()
     steered = None if neutral else recommender.query(history, prompt, timings=True, **options)
     return Comparison(history, prompt, Settings(**options), plain, steered)
 

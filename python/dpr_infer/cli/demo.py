@@ -18,6 +18,7 @@ from dpr_infer.cli.history_choice import from_example
 from dpr_infer.cli.screen import (
     history_line,
     move_texts,
+    prompt_line,
     ranking_table,
     understood_line,
     visible,
@@ -87,7 +88,7 @@ def show_demo(console: Console, recommender: Recommender, example: str | None, s
 def _steered_table(comparison: Comparison) -> Table:
     assert comparison.steered is not None
     wishes = {wish.tag: wish for wish in comparison.steered.wishes}
-    title = f"“{comparison.prompt}”"
+    title = f"“{prompt_line(comparison.prompt)}”"
     return ranking_table(title, comparison.steered, comparison.settings.k, wishes, move_texts(comparison))
 
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from dpr_infer.cli.comparison import Comparison
 from dpr_infer.items import ItemTable
+from dpr_infer.prompt_text import Prompt
 from dpr_infer.types import Recommendation, Wish
 
 _SIDE_BY_SIDE_COLUMNS = 100
@@ -71,7 +72,7 @@ def _rankings(comparison: Comparison, width: int) -> RenderableType:
     if comparison.steered is None:
         return plain
     moves = move_texts(comparison)
-    title = f"Steered · {visible(comparison.prompt or '')}"
+    title = f"Steered · {visible(prompt_line(comparison.prompt))}"
     steered = ranking_table(title, comparison.steered, comparison.settings.k, wishes, moves)
     if width < _SIDE_BY_SIDE_COLUMNS:
         return Group(plain, steered)
@@ -80,6 +81,11 @@ def _rankings(comparison: Comparison, width: int) -> RenderableType:
     both.add_column(ratio=7)
     both.add_row(plain, steered)
     return both
+
+
+def prompt_line(prompt: Prompt | None) -> str:
+    """Return a prompt in one line, its turns joined by " + "."""
+    return prompt if isinstance(prompt, str) else " + ".join(prompt or ())
 
 
 def ranking_table(
@@ -191,7 +197,8 @@ def understood_line(wishes: Sequence[Wish]) -> Text:
 def _notes(comparison: Comparison, answer: Recommendation) -> list[str]:
     notes = []
     if answer.prompt_truncated:
-        notes.append("the prompt is longer than this bundle takes; its first words were read")
+        kept = "its first words" if isinstance(comparison.prompt, str) else "its newest turns, cut,"
+        notes.append(f"the prompt is longer than this bundle takes; {kept} were read")
     if answer.history_truncated:
         notes.append("the history is longer than this bundle takes; its newest items were read")
     if comparison.steered is not None and not any(answer.gates.values()):

@@ -1,4 +1,4 @@
-# The conversation of dpr-query: choose a user, then type prompt after prompt.
+# The conversation of dpr-query: choose a user, then type prompt after prompt, or turns that add to one.
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from dpr_infer.recommender import Recommender
 
 _HELP = """\
 Type what you want, such as "something funny, no war films". An empty line shows the plain ranking.
+  + but no cartoons   add a turn to the prompt so far
+  :turns              show the turns of the prompt
   :history [user]     choose another user: number or name of an example, or titles "a; b"
   :where [expression] only items with these tags, such as: comedy & !war; without one, all items
   :strength NUMBER    how far prompts may move the ranking (0 not at all)
@@ -49,7 +51,9 @@ class Session:
         self._settings = settings
         self._read = read
         self._history: tuple[str, ...] = ()
+        self._turns: tuple[str, ...] = ()
         self._commands: dict[str, Callable[[str], None]] = {
+            ":turns": lambda _: self._show_turns(),
             ":history": self._set_history,
             ":where": self._set_where,
             ":strength": self._set_strength,
@@ -74,7 +78,7 @@ class Session:
                 self._set_history("")
             else:
                 self._history = history
-            self._ask(prompt)
+            self._ask(() if prompt is None else (prompt,))
             self._console.print(Text(":help lists the commands", style="dim"))
             while (line := self._read("\nprompt> ").strip()) not in (":quit", ":q"):
                 self._obey(line)
@@ -83,8 +87,11 @@ class Session:
         self._console.print("Goodbye.")
 
     def _obey(self, line: str) -> None:
+        if line.startswith("+ "):
+            self._ask((*self._turns, line[1:].strip()))
+            return
         if not line.startswith(":"):
-            self._ask(line)
+            self._ask((line,) if line else ())
             return
         name, _, argument = line.partition(" ")
         command = self._commands.get(name)
@@ -96,12 +103,15 @@ class Session:
         except DprError as error:
             self._complain(str(error))
 
-    def _ask(self, prompt: str | None) -> None:
+    def _ask(self, turns: tuple[str, ...]) -> None:
+        """Answer, and keep the turns if they could be answered."""
+        prompt = turns[0] if len(turns) == 1 else turns
         try:
             comparison = compare(self._recommender, self._history, prompt, self._settings)
         except DprError as error:
             self._complain(str(error))
         else:
+            self._turns = turns
             show_comparison(self._console, comparison, self._recommender.items)
 
     def _complain(self, message: str) -> None:
@@ -148,6 +158,12 @@ class Session:
         if not answer.isdecimal() or int(answer) > len(rows):
             raise QueryError(f"the choice must be a number from 0 to {len(rows)}; got {answer!r}")
         return rows[int(answer) - 1] if answer.strip("0") else None
+
+    def _show_turns(self) -> None:
+        if self._turns:
+            show_choices(self._console, "Turns of the prompt", [(turn,) for turn in self._turns])
+        else:
+            self._console.print(Text("No prompt yet", style="dim"))
 
     def _set_where(self, text: str) -> None:
         self._adopt(replace(self._settings, where=text or None))
