@@ -78,7 +78,11 @@ def export_graphs(model: DPR, folder: Path) -> dict[str, ExportedGraph]:
                 ("attention_mask", "int64", ids),
                 ("tag_embeddings", "float32", ("G", token)),
             ),
-            (("tokens", "float32", ("B", "T", token)), ("wish", "float32", ("B", "G", 2))),
+            (
+                ("tokens", "float32", ("B", "T", token)),
+                ("wish", "float32", ("B", "G", 2)),
+                ("released", "float32", ("B", "G")),
+            ),
         ),
         "fusion_moe": ExportedGraph(
             "fusion_moe.onnx",

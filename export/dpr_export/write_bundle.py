@@ -213,7 +213,7 @@ def _manifest(
     ]
     return {
         "format": "dpr-bundle",
-        "format_version": 2,
+        "format_version": 3,
         "files": {path.name: _entry(path) for path in sorted(folder.iterdir())},
         "graphs": {name: graph.as_dict() for name, graph in graphs.items()},
         "dims": {

@@ -30,7 +30,7 @@ def pytorch_answer(
     user = model.backbone(torch.tensor([newest]))
     token_ids = torch.tensor([made.checkpoint.tokenizer.encode(prompt).ids])
     mask = torch.ones_like(token_ids)
-    tokens, wish = model.prompt_encoder(token_ids, mask, model.tag_embeddings)
+    tokens, wish, _ = model.prompt_encoder(token_ids, mask, model.tag_embeddings)
     experts, gates = model.fusion(user, tokens, mask, wish, model.tag_vectors)
     scores = model.score(user, experts, gates, model.item_vectors(), strength=strength)[0]
     scores[rows] = -torch.inf
@@ -109,7 +109,7 @@ def test_what_is_understood_is_what_the_model_understood(sasrec):
     model, tokenizer = sasrec.checkpoint.model, sasrec.checkpoint.tokenizer
     ids = torch.tensor([tokenizer.encode("no horror").ids])
     with torch.no_grad():
-        _, wish = model.prompt_encoder(ids, torch.ones_like(ids), model.tag_embeddings)
+        _, wish, _ = model.prompt_encoder(ids, torch.ones_like(ids), model.tag_embeddings)
     best = int(wish[0].amax(dim=1).argmax())
     (understood, *_) = sasrec.recommender.wishes("no horror")
     assert understood.tag == model.config.tags[best]

@@ -78,6 +78,7 @@ def test_parity_rows_say_what_was_compared_at_which_sizes(made):
         ("backbone", "user"),
         ("prompt_encoder", "tokens"),
         ("prompt_encoder", "wish"),
+        ("prompt_encoder", "released"),
         ("fusion_moe", "experts"),
         ("fusion_moe", "gates"),
         ("pipeline", "top-10"),

@@ -22,7 +22,7 @@ PORTS = {
     "backbone": ({"items": ["B", "L"]}, {"user": ["B", "user"]}),
     "prompt_encoder": (
         {"input_ids": ["B", "T"], "attention_mask": ["B", "T"], "tag_embeddings": ["G", "token"]},
-        {"tokens": ["B", "T", "token"], "wish": ["B", "G", 2]},
+        {"tokens": ["B", "T", "token"], "wish": ["B", "G", 2], "released": ["B", "G"]},
     ),
     "fusion_moe": (
         {
@@ -85,11 +85,14 @@ def test_prompt_encoder(made, batch, length, tags):
         "attention_mask": mask,
         "tag_embeddings": embeddings.astype(np.float32),
     }
-    tokens, wish = pytorch(made.checkpoint.model.prompt_encoder, feed)
+    tokens, wish, released = pytorch(made.checkpoint.model.prompt_encoder, feed)
     got = run(made, "prompt_encoder", feed)
     assert_close(got["tokens"][mask > 0], tokens[mask > 0])  # nothing reads what stands on padding
-    # A wish lies in [0, 1] and is compared as it is: where no tag is meant, all of it is next to 0.
+    # These lie in [0, 1] and are compared as they are: where no tag is meant, all of a wish is next to 0.
     np.testing.assert_allclose(got["wish"], wish, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(got["released"], released, rtol=0, atol=TOLERANCE)
+    assert got["released"].shape == (batch, tags)
+    assert ((got["released"] >= 0) & (got["released"] <= 1)).all()
 
 
 def fusion_feed(made, batch: int, length: int, tags: int) -> dict[str, np.ndarray]:
