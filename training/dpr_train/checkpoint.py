@@ -21,12 +21,12 @@ from tokenizers import Tokenizer
 
 from dpr_train.config import ModelConfig
 from dpr_train.model import DPR
-from dpr_train.prompt_encoder import load_tokenizer
+from dpr_train.prompt_encoder import load_tokenizer, save_prompt_encoder
 
 __all__ = ["Checkpoint", "CheckpointError", "load_checkpoint", "save_checkpoint"]
 
 _ENCODER = "prompt_encoder"
-_ENCODER_PREFIX = "prompt_encoder.encoder."
+_ENCODER_PREFIX = "prompt_encoder."
 _FILES = ("model.safetensors", "items.parquet", "examples.parquet", "training.json", _ENCODER)
 _FORMAT = {"format": "dpr-checkpoint", "format_version": 1}
 
@@ -77,7 +77,7 @@ def save_checkpoint(
     model : DPR
         Trained.
     encoder_folder : Path
-        Hugging Face folder that the prompt encoder was built from: its config and tokenizer are kept.
+        Hugging Face folder that the prompt encoder was built from: its tokenizer is kept.
     items : pyarrow.Table
         As in :class:`Checkpoint`.
     examples : sequence of (str, sequence of str)
@@ -88,15 +88,10 @@ def save_checkpoint(
     partial = folder / ".partial"
     if partial.exists():
         shutil.rmtree(partial)
-    (partial / _ENCODER).mkdir(parents=True)
+    partial.mkdir(parents=True)
     tensors = {k: v.detach().contiguous() for k, v in model.state_dict().items()}
-    encoder = {
-        k.removeprefix(_ENCODER_PREFIX): v for k, v in tensors.items() if k.startswith(_ENCODER_PREFIX)
-    }
-    # Kept as a Hugging Face folder of its own: the next training can start from it.
-    save_file(encoder, partial / _ENCODER / "model.safetensors", {"format": "pt"})
-    for name in ("config.json", "tokenizer.json"):
-        shutil.copyfile(encoder_folder / name, partial / _ENCODER / name)
+    # A folder of its own, with head and tokenizer: the next training can start from it.
+    save_prompt_encoder(partial / _ENCODER, model.prompt_encoder, encoder_folder / "tokenizer.json")
     rest = {k: v for k, v in tensors.items() if not k.startswith(_ENCODER_PREFIX)}
     save_file(rest, partial / "model.safetensors", {"format": "pt"})
     pq.write_table(items, partial / "items.parquet")

@@ -10,13 +10,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["FusionMoE"]
+from dpr_train.understanding import TextReader
 
-_ROLE_COLUMN = {"toward": 0, "away": 1}  # of wish's last axis
+__all__ = ["EXPERT_ROLES", "FusionMoE"]
+
+# An expert's kind: the side of the score that it acts on, and what it reads.
+EXPERT_ROLES = {"toward": "toward", "away": "away", "toward_text": "toward", "away_text": "away"}
+_COLUMN = {"toward": 0, "away": 1}  # of the last axis of wish, and of what the text reader gives
 
 
 class FusionMoE(nn.Module):
-    """The user's state attends over the prompt's tokens; each expert then turns both, and the wishes, into a vector.
+    """The user's state attends over the prompt's tokens; each expert then turns both, and one wish, into a vector.
+
+    The strongest wish of a polarity goes to the first expert of that role, the next one to the second, and so on; the last
+    expert takes what is left. A text expert reads no tags: it points at what the wished words mean, in the space of items' texts.
 
     Parameters
     ----------
@@ -24,14 +31,16 @@ class FusionMoE(nn.Module):
         dc.
     token_dim : int
         p.
-    side_dim : int
-        dw.
+    tag_dim, text_dim : int
+        Widths of the two parts of a side vector: dw = tag_dim + text_dim.
     dim, heads : int
         Width and heads of the fusion attention.
-    roles : sequence of str
-        ``"toward"`` or ``"away"``, one an expert.
+    kinds : sequence of str
+        One of ``EXPERT_ROLES`` an expert.
     threshold : float
         A wish below it is no wish: it neither opens a gate nor moves a vector.
+    separate : bool
+        Weights of its own for every kind of expert; otherwise all kinds that read the same share them.
 
     References
     ----------
@@ -39,26 +48,43 @@ class FusionMoE(nn.Module):
     between user state and prompt, experts apart for positive and negative steering.
     """
 
+    text_basis: Tensor
+    text_mean: Tensor
+
     def __init__(
         self,
         *,
         user_dim: int,
         token_dim: int,
-        side_dim: int,
+        tag_dim: int,
+        text_dim: int,
         dim: int,
         heads: int,
-        roles: Sequence[str],
+        kinds: Sequence[str],
         threshold: float,
+        separate: bool = True,
     ) -> None:
         super().__init__()
         self.heads = heads
         self.threshold = threshold
-        self.roles = tuple(roles)
+        self.tag_dim = tag_dim
+        self.text_dim = text_dim
+        self.kinds = tuple(kinds)
+        self.roles = tuple(EXPERT_ROLES[kind] for kind in kinds)
         self.query = nn.Linear(user_dim, dim)
         self.key_value = nn.Linear(token_dim, 2 * dim)
         self.norm = nn.LayerNorm(user_dim + dim)
-        self.experts = nn.ModuleList(_Expert(user_dim, dim, side_dim) for _ in roles)
-        self.router = nn.Linear(user_dim + dim, len(roles))
+        self.reader = TextReader(token_dim, dim=_reader_dim(token_dim))
+        self.register_buffer("text_basis", torch.zeros(token_dim, text_dim))
+        self.register_buffer("text_mean", torch.zeros(token_dim))
+        # An expert's weights are found by its kind, or by what it reads where kinds share them.
+        self._weights = {kind: kind if separate else kind.replace("away", "toward") for kind in self.kinds}
+        self.experts = nn.ModuleDict(
+            {
+                name: _Expert(user_dim, dim, tag_dim, text_dim, text=name.endswith("_text"))
+                for name in dict.fromkeys(self._weights.values())
+            }
+        )
 
     def forward(
         self, user: Tensor, tokens: Tensor, attention_mask: Tensor, wish: Tensor, tag_vectors: Tensor
@@ -76,26 +102,49 @@ class FusionMoE(nn.Module):
         wish : Tensor
             float32 (B, G, 2) in [0, 1].
         tag_vectors : Tensor
-            float32 (G, dw).
+            float32 (G, dw), 0 in the text part.
 
         Returns
         -------
         experts : Tensor
             float32 (B, E, D).
         gates : Tensor
-            float32 (B, E), >= 0; exactly 0 for every expert of a role without a wish.
+            float32 (B, E), >= 0; exactly 0 for every expert without a wish.
         """
         state = self.norm(
             torch.cat([user, self._fuse(user, tokens, attention_mask)], dim=-1)
         )  # (B, dc + dim)
-        wanted = F.relu(wish - self.threshold) / (1 - self.threshold)  # (B, G, 2)
-        strongest = wanted.amax(dim=1)  # (B, 2)
-        # The gate carries how much is wished, the vector where to: shares of the strongest wish, whatever its size.
-        shares = wanted / strongest[:, None].clamp(min=1e-6)
-        sides = torch.matmul(shares.transpose(1, 2), tag_vectors)  # (B, 2, dw)
-        columns = [_ROLE_COLUMN[role] for role in self.roles]
-        vectors = [expert(state, sides[:, c]) for expert, c in zip(self.experts, columns, strict=True)]
-        return torch.stack(vectors, dim=1), self._gates(state, strongest)
+        wanted = self._above(wish)  # (B, G, 2)
+        sides: list[Tensor | None] = [None] * len(self.kinds)
+        strengths: list[Tensor | None] = [None] * len(self.kinds)
+        for role, column in _COLUMN.items():
+            places = [e for e, kind in enumerate(self.kinds) if kind == role]
+            for e, (strength, share) in zip(places, _deal(wanted[..., column], len(places)), strict=True):
+                sides[e], strengths[e] = torch.matmul(share, tag_vectors[:, : self.tag_dim]), strength
+        if any(kind.endswith("_text") for kind in self.kinds):
+            content, strength = self._contents(tokens, attention_mask)
+            for e, kind in enumerate(self.kinds):
+                if kind.endswith("_text"):
+                    column = _COLUMN[self.roles[e]]
+                    sides[e], strengths[e] = content[:, column], strength[:, column]
+        vectors, gates = [], []
+        for kind, side, strength in zip(self.kinds, sides, strengths, strict=True):
+            assert side is not None
+            assert strength is not None
+            vector, weight = self.experts[self._weights[kind]](state, side, wanted.amax(1))
+            vectors.append(vector)
+            gates.append(strength * weight)
+        return torch.stack(vectors, dim=1), torch.stack(gates, dim=1)
+
+    def _above(self, x: Tensor) -> Tensor:
+        """What exceeds the threshold, stretched to [0, 1]; exactly 0 below it."""
+        return F.relu(x - self.threshold) / (1 - self.threshold)
+
+    def _contents(self, tokens: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Contents of both polarities in the coordinates of items' texts, float32 (B, 2, text_dim), and how sure they are."""
+        content, strength = self.reader(tokens, attention_mask)
+        place = torch.matmul(content - self.text_mean, self.text_basis)
+        return F.normalize(place, dim=-1, eps=1e-6), self._above(strength)
 
     def _fuse(self, user: Tensor, tokens: Tensor, attention_mask: Tensor) -> Tensor:
         query = self.query(user)[:, None]  # (B, 1, dim)
@@ -111,33 +160,57 @@ class FusionMoE(nn.Module):
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
-    def _gates(self, state: Tensor, strongest: Tensor) -> Tensor:
-        """The strongest wish of each expert's role, divided among the experts of that role by the router."""
-        route = self.router(state)  # (B, E)
-        gates: list[Tensor | None] = [None] * len(self.roles)
-        for role, column in _ROLE_COLUMN.items():
-            members = [e for e, r in enumerate(self.roles) if r == role]
-            if not members:
-                continue
-            share = torch.softmax(route[:, members], dim=-1) * strongest[:, column : column + 1]
-            for place, e in enumerate(members):
-                gates[e] = share[:, place]
-        return torch.stack([g for g in gates if g is not None], dim=1)
+
+def _reader_dim(token_dim: int) -> int:
+    return token_dim // 2
+
+
+def _deal(wanted: Tensor, places: int) -> list[tuple[Tensor, Tensor]]:
+    """Deal the wishes of one polarity, float32 (B, G), to experts, the strongest first.
+
+    Returns
+    -------
+    list of (Tensor, Tensor)
+        For each expert its strength (B,), and its shares of the tags (B, G): one tag, or for the last expert all that is left,
+        relative to the strongest.
+    """
+    dealt, rest = [], wanted
+    at = torch.arange(wanted.shape[1], device=wanted.device)[None]
+    for place in range(places):
+        strength = rest.amax(dim=1)  # (B,)
+        if place + 1 < places:
+            share = (at == rest.argmax(dim=1, keepdim=True)).to(rest.dtype) * (strength > 0)[:, None]
+            rest = rest * (1 - share)
+        else:
+            # The gate carries how much is wished, the vector where to.
+            share = rest / strength[:, None].clamp(min=1e-6)
+        dealt.append((strength, share))
+    return dealt
 
 
 class _Expert(nn.Module):
     """One direction in item space: a learned collaborative part, and the wished side vector with a learned gain."""
 
-    def __init__(self, user_dim: int, dim: int, side_dim: int) -> None:
+    def __init__(self, user_dim: int, dim: int, tag_dim: int, text_dim: int, *, text: bool) -> None:
         super().__init__()
-        self.hidden = nn.Linear(user_dim + dim + side_dim, 2 * dim)
+        self.text = text
+        # The empty part of the side vector: text for an expert of tags, tags for one of texts.
+        self.empty = tag_dim if text else text_dim
+        side_dim = text_dim if text else tag_dim
+        self.hidden = nn.Linear(user_dim + dim + side_dim + 2, 2 * dim)
         self.collaborative = nn.Linear(2 * dim, user_dim)
         self.gain = nn.Linear(2 * dim, 1)
+        self.weight = nn.Linear(2 * dim, 1)
         nn.init.zeros_(self.collaborative.weight)  # starts as a pure tag bonus or penalty
         nn.init.zeros_(self.collaborative.bias)
-        nn.init.constant_(self.gain.bias, 5.0)
+        nn.init.constant_(self.gain.bias, 2.0 if text else 5.0)
+        nn.init.zeros_(self.weight.weight)
+        nn.init.constant_(self.weight.bias, 0.0 if text else 3.0)
 
-    def forward(self, state: Tensor, side: Tensor) -> Tensor:
-        """float32 (B, dc + dim), (B, dw) -> (B, D)."""
-        hidden = F.gelu(self.hidden(torch.cat([state, side], dim=-1)))
-        return torch.cat([self.collaborative(hidden), F.softplus(self.gain(hidden)) * side], dim=-1)
+    def forward(self, state: Tensor, side: Tensor, strongest: Tensor) -> tuple[Tensor, Tensor]:
+        """Vector (B, D) and weight (B,) in [0, 1], from the state (B, dc + dim), the side vector and the strongest wishes (B, 2)."""
+        hidden = F.gelu(self.hidden(torch.cat([state, side, strongest], dim=-1)))
+        side = F.softplus(self.gain(hidden)) * side
+        side = F.pad(side, (self.empty, 0) if self.text else (0, self.empty))
+        weight = torch.sigmoid(self.weight(hidden))[:, 0]
+        return torch.cat([self.collaborative(hidden), side], dim=-1), weight

@@ -40,6 +40,7 @@ class DPR(nn.Module):
 
     tag_embeddings: Tensor
     tag_matrix: Tensor
+    text_vectors: Tensor
 
     def __init__(self, config: ModelConfig, tag_matrix: npt.NDArray[np.bool_], encoder_folder: Path) -> None:
         super().__init__()
@@ -53,19 +54,22 @@ class DPR(nn.Module):
         self.fusion = FusionMoE(
             user_dim=config.backbone.dim,
             token_dim=self.prompt_encoder.token_dim,
-            side_dim=steering.side_dim,
+            tag_dim=steering.tag_dim,
+            text_dim=steering.text_dim,
             dim=steering.fusion_dim,
             heads=steering.fusion_heads,
-            roles=steering.experts,
+            kinds=steering.experts,
             threshold=steering.gate_threshold,
+            separate=steering.separate_experts,
         )
-        vectors = torch.randn(len(config.tags), steering.side_dim)
-        if len(config.tags) <= steering.side_dim:
+        vectors = torch.randn(len(config.tags), steering.tag_dim)
+        if len(config.tags) <= steering.tag_dim:
             # Orthogonal rows: what is said of one tag says nothing of another.
             vectors = torch.linalg.qr(vectors.T).Q.T
-        self.tag_vectors = nn.Parameter(F.normalize(vectors, dim=-1).contiguous())
+        self.tag_parts = nn.Parameter(F.normalize(vectors, dim=-1).contiguous())
         self.biases = nn.Parameter(torch.full((len(steering.experts),), -1.0))
         self.register_buffer("tag_embeddings", torch.zeros(len(config.tags), self.prompt_encoder.token_dim))
+        self.register_buffer("text_vectors", torch.zeros(config.n_items, steering.text_dim))
         self.register_buffer("tag_matrix", torch.from_numpy(tag_matrix.astype(np.float32)), persistent=False)
 
     @torch.no_grad()
@@ -74,9 +78,34 @@ class DPR(nn.Module):
         self.prompt_encoder.eval()
         self.tag_embeddings.copy_(self.prompt_encoder.embed_names(tokenizer, self.config.tags))
 
+    def read_wishes(self) -> None:
+        """Give Fusion the prompt encoder's own way to tell wished tokens; call it when the prompt encoder has changed."""
+        self.fusion.reader.load_state_dict(self.prompt_encoder.head.reader.state_dict())
+
+    @torch.no_grad()
+    def place_texts(self, embedded: Tensor, mean: Tensor, basis: Tensor) -> None:
+        """Keep where items' texts lie, from their embeddings float32 (N, p), and the directions that contents are read in.
+
+        Parameters
+        ----------
+        embedded : Tensor
+            float32 (N, p).
+        mean, basis : Tensor
+            float32 (p,) and (p, text_dim), as of :func:`dpr_train.item_texts.principal_directions`.
+        """
+        self.fusion.text_mean.copy_(mean)
+        self.fusion.text_basis.copy_(basis)
+        self.text_vectors.copy_(F.normalize((embedded - mean) @ basis, dim=-1, eps=1e-6))
+
+    @property
+    def tag_vectors(self) -> Tensor:
+        """Side vectors of the tags, float32 (G, dw), 0 in the text part."""
+        return F.pad(self.tag_parts, (0, self.config.steering.text_dim))
+
     def item_vectors(self) -> Tensor:
-        """v_i = [c_i ‖ w_i], float32 (N, D); w_i is the sum of the side vectors of the item's tags."""
-        return torch.cat([self.backbone.item_vectors(), self.tag_matrix @ self.tag_vectors], dim=1)
+        """v_i = [c_i ‖ w_i], float32 (N, D); w_i is the sum of its tags' side vectors, and the place of its text."""
+        tags = self.tag_matrix @ self.tag_parts
+        return torch.cat([self.backbone.item_vectors(), tags, self.text_vectors], dim=1)
 
     def expert_biases(self) -> Tensor:
         """b_m of every expert, float32 (E,); 0 for the role ``toward``, which has no penalty to shift."""

@@ -15,20 +15,17 @@ _PRESETS = {
         stage1=BackboneStage(
             epochs=16, batch_size=32, lr=1.5e-3, weight_decay=0.01, evaluate_every=2, bf16=True
         ),
-        stage2=UnderstandingStage(steps=1500, batch_size=64),
         stage3=SteeringStage(epochs=1),
     ),
     # Short, sparse sequences: more dropout than for films. Both are starting points, not the outcome of a search.
     "beauty": TrainConfig(
         backbone=BackboneConfig(max_history=50, dropout=0.4),
         stage1=BackboneStage(epochs=20, batch_size=128, lr=1e-3, weight_decay=0.05),
-        stage2=UnderstandingStage(steps=1500, batch_size=64),
         stage3=SteeringStage(epochs=2),
     ),
     "mind": TrainConfig(
         backbone=BackboneConfig(max_history=50, dropout=0.3),
         stage1=BackboneStage(epochs=10, batch_size=128, lr=1e-3, weight_decay=0.05),
-        stage2=UnderstandingStage(steps=1500, batch_size=64),
         stage3=SteeringStage(epochs=2),
     ),
     "synthetic": TrainConfig(

@@ -12,13 +12,16 @@ import numpy as np
 import torch
 import transformers
 from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from tokenizers import Encoding, Tokenizer
 from torch import Tensor, nn
 
 from dpr_train.config import PromptEncoderConfig
 from dpr_train.understanding import Understanding, UnderstandingHead
 
-__all__ = ["PromptEncoder", "build_prompt_encoder", "load_tokenizer", "pad_encodings", "tokenize"]
+__all__ = ["HEAD_FILE", "PromptEncoder", "build_prompt_encoder", "is_trained", "load_tokenizer", "pad_encodings", "save_prompt_encoder", "tokenize"]
+
+HEAD_FILE = "understanding.safetensors"  # beside the encoder's weights where the head has been trained
 
 
 class PromptEncoder(nn.Module):
@@ -45,10 +48,11 @@ class PromptEncoder(nn.Module):
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, tag_embeddings: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """``tokens`` float32 (B, T, p) and ``wish`` float32 (B, G, 2) of a batch of prompts."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """``tokens`` float32 (B, T, p), ``wish`` float32 (B, G, 2) and ``released`` float32 (B, G) of a batch of prompts."""
         tokens = self.tokens(input_ids, attention_mask)
-        return tokens, self.head(tokens, attention_mask, tag_embeddings).wish
+        understood = self.head(tokens, attention_mask, tag_embeddings)
+        return tokens, understood.wish, understood.released
 
     def understand(self, input_ids: Tensor, attention_mask: Tensor, tag_embeddings: Tensor) -> Understanding:
         """The head's whole answer, for training."""
@@ -72,8 +76,13 @@ class PromptEncoder(nn.Module):
             layer.requires_grad_(True)
 
 
+def is_trained(folder: Path) -> bool:
+    """Whether a folder holds an understanding head beside the encoder: stage 2 is behind it."""
+    return (folder / HEAD_FILE).is_file()
+
+
 def build_prompt_encoder(config: PromptEncoderConfig, folder: Path) -> PromptEncoder:
-    """Make a prompt encoder from a local Hugging Face folder.
+    """Make a prompt encoder from a local Hugging Face folder, with the trained head that may lie there.
 
     Parameters
     ----------
@@ -102,7 +111,27 @@ def build_prompt_encoder(config: PromptEncoderConfig, folder: Path) -> PromptEnc
     longest = encoder.config.max_position_embeddings
     if config.max_tokens > longest:
         raise ValueError(f"prompt_encoder.max_tokens is {config.max_tokens}; the encoder takes {longest}")
-    return PromptEncoder(encoder, config)
+    _keep_layers(encoder, config.layers, folder)
+    prompt_encoder = PromptEncoder(encoder, config)
+    if is_trained(folder):
+        _load_head(prompt_encoder, folder / HEAD_FILE)
+    return prompt_encoder
+
+
+def _keep_layers(encoder: Any, count: int, folder: Path) -> None:
+    layers = encoder.encoder.layer
+    if count > len(layers):
+        raise ValueError(f"{folder}: prompt_encoder.layers is {count}; the encoder has {len(layers)}")
+    encoder.encoder.layer = nn.ModuleList(list(layers)[:count])
+    encoder.config.num_hidden_layers = count
+
+
+def _load_head(encoder: PromptEncoder, path: Path) -> None:
+    try:
+        encoder.head.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: expected a head of prompt_encoder.head_dim, got {reason}") from error
 
 
 def _load_bert(folder: Path) -> Any:
@@ -156,3 +185,31 @@ def pad_encodings(encodings: Sequence[Encoding]) -> tuple[np.ndarray, np.ndarray
         ids[row, : len(encoding.ids)] = encoding.ids
         mask[row, : len(encoding.ids)] = 1
     return ids, mask
+
+
+def save_prompt_encoder(
+    folder: Path, encoder: PromptEncoder, tokenizer_file: Path, record: dict[str, Any] | None = None
+) -> None:
+    """Write a Hugging Face folder with the understanding head beside the encoder.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if missing.
+    encoder : PromptEncoder
+        Trained.
+    tokenizer_file : Path
+        Its ``tokenizer.json``.
+    record : dict, optional
+        Written as ``training.json``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, module in (("model.safetensors", encoder.encoder), (HEAD_FILE, encoder.head)):
+        tensors = {k: v.detach().contiguous() for k, v in module.state_dict().items()}
+        save_file(tensors, folder / name, {"format": "pt"})
+    (folder / "config.json").write_text(encoder.encoder.config.to_json_string(), encoding="utf-8")  # type: ignore[union-attr, operator]
+    if tokenizer_file.resolve() != (folder / "tokenizer.json").resolve():
+        (folder / "tokenizer.json").write_bytes(tokenizer_file.read_bytes())
+    if record is not None:
+        text = json.dumps(record, indent=2) + "\n"
+        (folder / "training.json").write_text(text, encoding="utf-8")

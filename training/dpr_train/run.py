@@ -1,4 +1,5 @@
-# One training run, top to bottom: data -> three stages -> evaluation -> checkpoint. Stages 1 and 2 run side by side.
+# One training run, top to bottom: data -> three stages -> evaluation -> checkpoint. Stages 1 and 2 run side by side;
+# stage 2 is left out where the prompt encoder comes trained.
 """Train a promptable recommender and leave a checkpoint folder."""
 
 from __future__ import annotations
@@ -6,33 +7,32 @@ from __future__ import annotations
 import json
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 
 from dpr_train.checkpoint import save_checkpoint
 from dpr_train.config import ModelConfig, TrainConfig
 from dpr_train.data import Dataset, file_sha256, leave_one_out
 from dpr_train.evaluate import ResultRow, evaluate
 from dpr_train.examples import choose_examples
+from dpr_train.item_texts import TextEmbedder, principal_directions
 from dpr_train.model import DPR
 from dpr_train.progress import Progress, silent
-from dpr_train.prompt_encoder import load_tokenizer
-from dpr_train.prompts import PromptGrammar, load_corpus, split_families
+from dpr_train.prompt_encoder import is_trained, load_tokenizer
+from dpr_train.prompts import PromptGrammar, load_corpus
 from dpr_train.stages.backbone import next_item_metrics, train_backbone
 from dpr_train.stages.backbone_process import BackboneProcess
+from dpr_train.stages.prompt_pool import PromptPool
 from dpr_train.stages.steering import train_steering
-from dpr_train.stages.understanding import train_understanding
+from dpr_train.stages.steering_prompts import draw_pool, text_wishes
+from dpr_train.train_encoder import fit_prompt_encoder
 
 __all__ = ["RunError", "train"]
-
-
-# One family of idioms in ten stays out of training, so that understanding is measured on wording it never saw
-# without touching the held-out corpus.
-_HELD_BACK = 10
 
 
 class RunError(Exception):
@@ -45,6 +45,7 @@ def train(
     out: Path,
     *,
     encoder_folder: Path,
+    text_folder: Path | None = None,
     restart: bool = False,
     progress: Progress = silent,
     report: Callable[[str, dict[str, float]], None] = lambda *_: None,
@@ -62,7 +63,9 @@ def train(
     out : Path
         Checkpoint folder; progress is kept in its subfolder ``stages`` until the run is done.
     encoder_folder : Path
-        Hugging Face folder of the pretrained prompt encoder.
+        Hugging Face folder of the prompt encoder: pretrained, or trained, with an understanding head in it.
+    text_folder : Path, optional
+        Hugging Face folder of the encoder that reads items' texts, as it came; by default ``encoder_folder``.
     restart : bool
         Forget what the folder holds.
     progress : callable
@@ -98,14 +101,14 @@ def train(
         "name": dataset.name,
         "data": dataset.source_sha256,
         "encoder": file_sha256(encoder_folder / "model.safetensors"),
+        "texts": file_sha256((text_folder or encoder_folder) / "model.safetensors"),
         "config": config.model_dump(mode="json"),
     }
     _claim(out, identity, restart=restart)
     stages = out / "stages"
     metrics: dict[str, Any] = {}
 
-    kept, held_back = split_families(load_corpus(), _HELD_BACK)
-    grammar = PromptGrammar(kept, dataset.tag_names)
+    embed = TextEmbedder(text_folder or encoder_folder)
     backbone_threads = max(1, config.threads // 2)
     with BackboneProcess(
         stages / "backbone",
@@ -117,20 +120,21 @@ def train(
         seed=config.seed,
         threads=backbone_threads,
     ) as beside:
-        torch.set_num_threads(max(1, config.threads - config.threads // 2))
-        if config.threads == 1:
-            beside.wait(progress)
-        log = train_understanding(
-            model.prompt_encoder,
-            tokenizer,
-            grammar,
-            PromptGrammar(held_back, dataset.tag_names),
-            config.stage2,
-            seed=config.seed,
-            folder=stages / "understanding",
-            progress=beside.beside(progress),
-        )
-        metrics["understanding"] = log[-1]
+        if not is_trained(encoder_folder):
+            torch.set_num_threads(max(1, config.threads - config.threads // 2))
+            if config.threads == 1:
+                beside.wait(progress)
+            log = fit_prompt_encoder(
+                model.prompt_encoder,
+                tokenizer,
+                embed,
+                config.stage2,
+                seed=config.seed,
+                folder=stages / "understanding",
+                progress=beside.beside(progress),
+                catalogue=dataset.tag_names,
+            )
+            metrics["understanding"] = log[-1]
         beside.wait(progress)
     torch.set_num_threads(backbone_threads)  # in case something is left to do: the sums must be the same
     log = train_backbone(
@@ -147,14 +151,14 @@ def train(
         f"valid_{k}": v for k, v in next_item_metrics(model.backbone, split.train, split.validation).items()
     }
     report("backbone", {k: v for k, v in metrics["backbone"].items() if k != "epochs"})
-    report("understanding", metrics["understanding"])
+    if "understanding" in metrics:
+        report("understanding", metrics["understanding"])
 
-    model.embed_tags(tokenizer)
+    prepare_steering(model, tokenizer, embed, dataset.items.descriptions, progress)
     log = train_steering(
         model,
-        tokenizer,
         split.train,
-        grammar,
+        _steering_prompts(model, tokenizer, embed, config, dataset.items.descriptions, progress),
         config.stage3,
         seed=config.seed,
         folder=stages / "steering",
@@ -177,6 +181,59 @@ def train(
     shutil.rmtree(stages)
     (out / "run.json").unlink()
     return rows
+
+
+def prepare_steering(
+    model: DPR, tokenizer: Tokenizer, embed: TextEmbedder, descriptions: Sequence[str], progress: Progress
+) -> None:
+    """Tell the model what its prompt encoder and the items' texts give: all of stage 3 that is not learned.
+
+    Parameters
+    ----------
+    model : DPR
+        With a trained prompt encoder.
+    tokenizer : Tokenizer
+        The prompt encoder's.
+    embed : TextEmbedder
+        Reads the items' texts.
+    descriptions : sequence of str
+        Text of every item.
+    progress : callable
+        ``(stage, done, total, text)``.
+    """
+    model.embed_tags(tokenizer)
+    model.read_wishes()
+    if model.config.steering.text_dim:
+        embedded = embed(descriptions, progress=progress)
+        model.place_texts(embedded, *principal_directions(embedded, model.config.steering.text_dim))
+
+
+def _steering_prompts(
+    model: DPR,
+    tokenizer: Tokenizer,
+    embed: TextEmbedder,
+    config: TrainConfig,
+    descriptions: Sequence[str],
+    progress: Progress,
+) -> PromptPool:
+    corpus = load_corpus()
+    texts = None
+    if config.stage3.text_share and config.steering.text_dim:
+        phrases = corpus.domains.get("text", ())
+        embedded = embed(phrases, progress=progress)
+        texts = text_wishes(PromptGrammar(corpus, phrases), embedded, embed(descriptions, progress=progress))
+    return draw_pool(
+        PromptGrammar(corpus, model.config.tags),
+        texts,
+        model.tag_matrix.numpy() > 0,
+        model.prompt_encoder,
+        tokenizer,
+        model.tag_embeddings,
+        config.stage3.prompts,
+        config.stage3.text_share,
+        seed=config.seed,
+        progress=progress,
+    )
 
 
 def _claim(out: Path, identity: dict[str, Any], *, restart: bool) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["pad_left", "training_windows"]
+__all__ = ["masked_windows", "pad_left", "training_windows"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -58,3 +58,43 @@ def training_windows(
             inputs.append(window[0])
             targets.append(window[1])
     return np.stack(inputs), np.stack(targets)
+
+
+def masked_windows(
+    sequences: Sequence[IntArray], length: int, rng: np.random.Generator, share: float
+) -> tuple[IntArray, IntArray]:
+    """Cut every sequence into windows with some items hidden, and its newest items with the last one hidden alone.
+
+    The second kind is what serving asks for.
+
+    Parameters
+    ----------
+    sequences : sequence of int64 arrays
+        Item rows in time order.
+    length : int
+        Window length L.
+    rng : numpy.random.Generator
+        Chooses offsets and what is hidden.
+    share : float
+        Probability that an item is hidden, in (0, 1]; a window where none is hides one all the same.
+
+    Returns
+    -------
+    inputs, targets : int64 (W, L)
+        Tokens; a hidden item is 0 in ``inputs`` and its token in ``targets``, which is 0 elsewhere.
+
+    References
+    ----------
+    Sun et al., "BERT4Rec", CIKM 2019, sections 3.6 and 4.1.
+    """
+    _, tokens = training_windows(sequences, length, rng)  # (W, L), the targets: every item once
+    real = tokens != 0
+    hidden = (rng.random(tokens.shape) < share) & real
+    draws = np.where(real, rng.random(tokens.shape), -1.0)
+    none = ~hidden.any(1)
+    hidden[none, draws[none].argmax(1)] = True
+    newest = pad_left(sequences, length)
+    last = np.zeros(newest.shape, dtype=np.bool_)
+    last[:, -1] = newest[:, -1] != 0
+    tokens, hidden = np.concatenate([tokens, newest]), np.concatenate([hidden, last])
+    return np.where(hidden, 0, tokens), np.where(hidden, tokens, 0)

@@ -26,7 +26,7 @@ class Understanding:
     presence : Tensor
         float32 (B, G), logit that the prompt speaks of tag g.
     roles : Tensor
-        float32 (B, T, 3), logits of each token's class: no wish, asked for, refused.
+        float32 (B, T, 3), logits of each token's class: no wish (also where a tag is spoken of without one), asked for, refused.
     polarity : Tensor
         float32 (B, G, 3), probabilities of those classes where tag g is named.
     """
@@ -40,6 +40,11 @@ class Understanding:
     def wish(self) -> Tensor:
         """float32 (B, G, 2) in [0, 1]: how much each tag is asked for, and how much refused."""
         return torch.sigmoid(self.presence)[..., None] * self.polarity[..., ASKED:]
+
+    @property
+    def released(self) -> Tensor:
+        """float32 (B, G) in [0, 1]: how much a tag is spoken of without a wish, such as one taken back."""
+        return torch.sigmoid(self.presence) * self.polarity[..., NO_WISH]
 
 
 class TextReader(nn.Module):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dpr_train.prompts import PromptGrammar, load_corpus
+from dpr_train.prompts import PromptGrammar, load_corpus, without_words
 from dpr_train.tasks import recent_tag_counts, refused_tag, wanted_tag
 
 __all__ = ["TASKS", "TaskQueries", "Wording", "make_tasks", "make_wordings"]
@@ -98,14 +98,14 @@ class Wording:
 
 
 def make_wordings(tags: Sequence[str]) -> list[Wording]:
-    """Wordings of the evaluation: ``seen`` in training; ``new`` templates with known words; ``new + words``.
+    """Wordings of the evaluation: ``seen`` in training; ``unseen families`` of idioms with known words; ``unseen words``.
 
-    ``new + words`` also names tags by words that training never used, and in one of four single wishes does not name
-    the tag at all.
+    ``unseen words`` are idioms of unseen families, too; they name tags by words that training never used where there are any, and in one of four
+    single wishes do not name the tag at all. The unseen wording was written apart and is frozen.
     """
-    seen, heldout = load_corpus(), load_corpus("validation")
+    seen, test = load_corpus(), load_corpus("test")
     return [
         Wording("seen", PromptGrammar(seen, tags)),
-        Wording("new", PromptGrammar(heldout, tags, words=seen)),
-        Wording("new + words", PromptGrammar(heldout, tags), meaning=0.25),
+        Wording("unseen families", PromptGrammar(test, tags, words=seen)),
+        Wording("unseen words", PromptGrammar(test, tags, words=without_words(test, seen)), meaning=0.25),
     ]

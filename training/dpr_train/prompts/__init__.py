@@ -1,15 +1,16 @@
 """Prompts: their wording, and a grammar that composes them with labels."""
 
-from dpr_train.prompts.corpus import Corpus, TagWords, Template, load_corpus, split_families
-from dpr_train.prompts.grammar import LabelledPrompt, PromptGrammar, Span
+from dpr_train.prompts.corpus import Corpus, TagWords, Template, load_corpus, without_words
+from dpr_train.prompts.grammar import LabelledPrompt, PromptGrammar, Role, Span
 
 __all__ = [
     "Corpus",
     "LabelledPrompt",
     "PromptGrammar",
+    "Role",
     "Span",
     "TagWords",
     "Template",
     "load_corpus",
-    "split_families",
+    "without_words",
 ]

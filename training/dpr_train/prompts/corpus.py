@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 import yaml
 
-__all__ = ["Corpus", "TagWords", "Template", "load_corpus", "split_families"]
+__all__ = ["Annotated", "Corpus", "TagWords", "Template", "load_corpus", "without_words"]
 
 _SLOT = re.compile(r"\{(\w+)\}")
+_MARKED = re.compile(r"\[(?P<words>[^\]]+)\]\((?P<sign>[-+=])(?P<tag>[^)]+)\)")
 _SLOTS = {
     "ask": {"tag"},
     "refuse": {"tag"},
+    "release": {"tag"},
     "compound": {"yes", "no"},
     "two_asks": {"yes", "yes2"},
     "two_refusals": {"no", "no2"},
@@ -67,16 +69,25 @@ class TagWords:
 
 
 @dataclass(frozen=True)
-class Corpus:
-    """Wording from one author: ``templates[kind]``, ``words[tag name]`` and ``domains[domain]``, its tags' names.
+class Annotated:
+    """A whole prompt, and ``(start, end, sign, tag)`` of its wishes: "+" asks, "-" refuses, "=" leaves none; tag "" for other content."""
 
-    The kinds are ``ask``, ``refuse``, ``compound``, ``two_asks``, ``two_refusals``, ``three``, ``two_one``, ``four`` and ``neutral``; a kind
+    text: str
+    wishes: tuple[tuple[int, int, str, str], ...]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Wording from one author: ``templates[kind]``, ``words[tag name]``, ``domains[domain]``, its tags' names, and whole prompts.
+
+    The kinds are ``ask``, ``refuse``, ``release`` (a tag is spoken of, and no wish about it is left), ``compound``, ``two_asks``, ``two_refusals``, ``three``, ``two_one``, ``four`` and ``neutral``; a kind
     without templates holds an empty tuple. Names of tags are kept in lower case in ``words`` and as written in ``domains``.
     """
 
     templates: Mapping[str, tuple[Template, ...]]
     words: Mapping[str, TagWords]
     domains: Mapping[str, tuple[str, ...]]
+    annotated: tuple[Annotated, ...] = ()
 
     def words_for(self, tag: str) -> TagWords:
         """Words of a tag; for one that the corpus does not list, its name as it is and in lower case."""
@@ -111,7 +122,25 @@ def load_corpus(name: str = "corpus") -> Corpus:
         fresh = {tag: entry for tag, entry in entries.items() if tag.casefold() not in words}
         domains[domain] = tuple(fresh)
         words |= {tag.casefold(): entry for tag, entry in fresh.items()}
-    return Corpus(templates, words, domains)
+    file = folder / "annotated.txt"
+    return Corpus(templates, words, domains, _read_annotated(file) if file.is_file() else ())
+
+
+def _read_annotated(file: Traversable) -> tuple[Annotated, ...]:
+    """Lines with ``[words](+Tag)`` where a wish is; ``(+text)`` where it is about no tag."""
+    prompts = []
+    for line in _text(file).splitlines():
+        if not line.strip() or line.startswith("#"):
+            continue
+        text, wishes, at = "", [], 0
+        for match in _MARKED.finditer(line):
+            text += line[at : match.start()]
+            tag = "" if match["tag"] == "text" else match["tag"]
+            wishes.append((len(text), len(text) + len(match["words"]), match["sign"], tag))
+            text += match["words"]
+            at = match.end()
+        prompts.append(Annotated(text + line[at:], tuple(wishes)))
+    return tuple(prompts)
 
 
 def _read_domains(folder: Traversable) -> dict[str, dict[str, TagWords]]:
@@ -153,16 +182,14 @@ def _read_templates(file: Traversable, slots: set[str]) -> tuple[Template, ...]:
     return tuple(templates)
 
 
-def split_families(corpus: Corpus, every: int) -> tuple[Corpus, Corpus]:
-    """Divide a corpus by family of idiom: one family in ``every`` goes to the second part, in file order.
-
-    Kinds without at least ``every`` families stay whole in the first part; the words of tags are shared.
-    """
-    kept: dict[str, tuple[Template, ...]] = {}
-    held: dict[str, tuple[Template, ...]] = {}
-    for kind, templates in corpus.templates.items():
-        families: Sequence[str] = list(dict.fromkeys(t.family for t in templates))
-        out = set(families[every - 1 :: every])
-        kept[kind] = tuple(t for t in templates if t.family not in out)
-        held[kind] = tuple(t for t in templates if t.family in out)
-    return Corpus(kept, corpus.words, corpus.domains), Corpus(held, corpus.words, corpus.domains)
+def without_words(corpus: Corpus, known: Corpus) -> Corpus:
+    """The corpus with only those words of tags that ``known`` does not use; a tag that none is left of keeps its own."""
+    words = {}
+    for tag, entry in corpus.words.items():
+        other = known.words_for(tag)
+        nouns, adjectives = (
+            tuple(w for w in ours if w.casefold() not in {o.casefold() for o in theirs})
+            for ours, theirs in ((entry.nouns, other.nouns), (entry.adjectives, other.adjectives))
+        )
+        words[tag] = replace(entry, nouns=nouns or entry.nouns, adjectives=adjectives)
+    return replace(corpus, words=words)

@@ -6,13 +6,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
-from dpr_train.prompts.corpus import Corpus, TagWords, Template, slot_form
+from dpr_train.prompts.corpus import Annotated, Corpus, TagWords, Template, slot_form
 
-__all__ = ["LabelledPrompt", "PromptGrammar", "Span"]
+__all__ = ["LabelledPrompt", "PromptGrammar", "Role", "Span"]
+
+
+Role = Literal["ask", "refuse", "release"]
 
 _JOINERS = (", ", ". ", "; ", " and ", ", and ", " but ", ", but ", " - ", " ")
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -24,21 +27,24 @@ _KINDS = {
     (2, 1): "two_one",
     (2, 2): "four",
 }
+_ROLE: dict[str, Role] = {"+": "ask", "-": "refuse", "=": "release"}
+_ANNOTATED = 0.12  # share of whole prompts written by hand
 _SHARES = {(1, 1): 0.5, (2, 0): 0.1, (0, 2): 0.1, (1, 2): 0.11, (2, 1): 0.11, (2, 2): 0.08}
 
 T = TypeVar("T")
 
 
 class Span(NamedTuple):
-    """Characters ``start:end`` of a prompt that carry a wish about ``tag``.
+    """Characters ``start:end`` of a prompt that speak of ``tag`` (-1: of something that is no tag): ask, refuse, or release.
 
-    ``named`` tells a noun or an adjective in a slot from a whole clause that means the tag without naming it.
+    A released tag is spoken of without a wish being left: one taken back, or none to begin with. ``named`` tells a
+    noun or an adjective in a slot from a whole clause that means the tag without naming it.
     """
 
     start: int
     end: int
     tag: int
-    refused: bool
+    role: Role
     named: bool = True
 
 
@@ -63,12 +69,20 @@ class LabelledPrompt:
     @property
     def asked(self) -> tuple[int, ...]:
         """Numbers of the tags that it asks for, in the order of the text."""
-        return tuple(dict.fromkeys(s.tag for s in self.spans if not s.refused))
+        return self._tags("ask")
 
     @property
     def refused(self) -> tuple[int, ...]:
         """Numbers of the tags that it refuses, in the order of the text."""
-        return tuple(dict.fromkeys(s.tag for s in self.spans if s.refused))
+        return self._tags("refuse")
+
+    @property
+    def released(self) -> tuple[int, ...]:
+        """Numbers of the tags that it speaks of without a wish, in the order of the text."""
+        return self._tags("release")
+
+    def _tags(self, role: Role) -> tuple[int, ...]:
+        return tuple(dict.fromkeys(s.tag for s in self.spans if s.role == role and s.tag >= 0))
 
 
 class PromptGrammar:
@@ -102,6 +116,7 @@ class PromptGrammar:
         total = sum(share for share, _ in shares.values())
         self._shares = [share / total for share, _ in shares.values()]
         self._groups = [np.asarray(members, dtype=np.int64) for _, members in shares.values()]
+        self._annotated = _known(corpus.annotated, self.tags)
         self._fitting_templates: dict[tuple[str, frozenset[str]], list[Template]] = {}
 
     def single(
@@ -112,8 +127,14 @@ class PromptGrammar:
         meanings = words.meanings_refuse if refuse else words.meanings
         if meanings and rng.random() < meaning:
             text = _pick(rng, meanings)
-            return LabelledPrompt(text, (Span(0, len(text), tag, refuse, named=False),), "meaning")
-        return self._fill(rng, "refuse" if refuse else "ask", {"tag": (tag, refuse)})
+            span = Span(0, len(text), tag, "refuse" if refuse else "ask", named=False)
+            return LabelledPrompt(text, (span,), "meaning")
+        kind: Role = "refuse" if refuse else "ask"
+        return self._fill(rng, kind, {"tag": (tag, kind)})
+
+    def release(self, rng: np.random.Generator, tag: int) -> LabelledPrompt:
+        """A sentence that speaks of a tag and leaves no wish about it."""
+        return self._fill(rng, "release", {"tag": (tag, "release")})
 
     def compound(
         self, rng: np.random.Generator, asked: Sequence[int], refused: Sequence[int], *, meaning: float = 0.0
@@ -121,8 +142,9 @@ class PromptGrammar:
         """Several wishes in one prompt: mostly a template made for their number where there is one, else joined clauses."""
         kind = _KINDS.get((len(asked), len(refused)))
         if kind and self.templates[kind] and rng.random() < 0.7:
-            slots = {name: (tag, False) for name, tag in zip(("yes", "yes2"), asked, strict=False)}
-            slots |= {name: (tag, True) for name, tag in zip(("no", "no2"), refused, strict=False)}
+            slots: dict[str, tuple[int, Role]] = {}
+            slots |= {name: (tag, "ask") for name, tag in zip(("yes", "yes2"), asked, strict=False)}
+            slots |= {name: (tag, "refuse") for name, tag in zip(("no", "no2"), refused, strict=False)}
             return self._fill(rng, kind, slots)
         clauses = [self.single(rng, tag, refuse=False, meaning=meaning) for tag in asked]
         clauses += [self.single(rng, tag, refuse=True, meaning=meaning) for tag in refused]
@@ -134,12 +156,16 @@ class PromptGrammar:
         return LabelledPrompt(template.text, (), template.family)
 
     def draw(self, rng: np.random.Generator) -> LabelledPrompt:
-        """One training prompt: four tenths single wishes, as many compounds, the rest neutral; some in other clothes."""
+        """One training prompt: single wishes, compounds, a few that release a tag or are neutral; some in other clothes."""
+        if self._annotated and rng.random() < _ANNOTATED:
+            return _dress(rng, _pick(rng, self._annotated))
         kind = rng.random()
         group = self._groups[int(rng.choice(len(self._groups), p=self._shares))]
-        if kind < 0.42:
+        if kind < 0.4:
             prompt = self.single(rng, int(rng.choice(group)), refuse=rng.random() < 0.55, meaning=0.3)
-        elif kind < 0.87:
+        elif kind < 0.46 and self.templates["release"]:
+            prompt = self.release(rng, int(rng.choice(group)))
+        elif kind < 0.88:
             asked, refused = self._wishes(rng, group)
             prompt = self.compound(rng, asked, refused, meaning=0.12)
         else:
@@ -160,7 +186,7 @@ class PromptGrammar:
         return drawn[:n_asked], drawn[n_asked:]
 
     def _fill(
-        self, rng: np.random.Generator, kind: str, slots: Mapping[str, tuple[int, bool]]
+        self, rng: np.random.Generator, kind: str, slots: Mapping[str, tuple[int, Role]]
     ) -> LabelledPrompt:
         """Draw a template whose slots these tags can fill, and put a word for its tag into every slot."""
         fitting = self._fitting(kind, frozenset(w for w, (tag, _) in slots.items() if self.words[tag].adjectives))
@@ -176,7 +202,7 @@ class PromptGrammar:
         return self._fitting_templates[key]
 
     def fill(
-        self, rng: np.random.Generator, template: Template, slots: Mapping[str, tuple[int, bool]]
+        self, rng: np.random.Generator, template: Template, slots: Mapping[str, tuple[int, Role]]
     ) -> LabelledPrompt:
         """Put a word for its tag into every slot, remembering where.
 
@@ -186,19 +212,30 @@ class PromptGrammar:
             Chooses the words.
         template : Template
             With exactly these slots.
-        slots : mapping of str to (int, bool)
-            For each wish its tag, and whether it is refused.
+        slots : mapping of str to (int, {"ask", "refuse", "release"})
+            For each wish its tag, and what it says of it.
         """
         text, spans, at = "", [], 0
         for match in _SLOT.finditer(template.text):
             wish, adjective = slot_form(match[1])
-            tag, refused = slots[wish]
+            tag, role = slots[wish]
             text += template.text[at : match.start()]
             word = _pick(rng, self.words[tag].adjectives if adjective else self.words[tag].nouns)
-            spans.append(Span(len(text), len(text) + len(word), tag, refused))
+            spans.append(Span(len(text), len(text) + len(word), tag, role))
             text += word
             at = match.end()
         return LabelledPrompt(text + template.text[at:], tuple(spans), template.family)
+
+
+def _known(prompts: Sequence[Annotated], tags: Sequence[str]) -> list[LabelledPrompt]:
+    """Whole prompts whose tags are all among ``tags``."""
+    number = {tag.casefold(): g for g, tag in enumerate(tags)} | {"": -1}
+    found = []
+    for prompt in prompts:
+        if all(tag.casefold() in number for *_, tag in prompt.wishes):
+            spans = (Span(a, b, number[tag.casefold()], _ROLE[sign]) for a, b, sign, tag in prompt.wishes)
+            found.append(LabelledPrompt(prompt.text, tuple(spans), "annotated"))
+    return found
 
 
 def _pick(rng: np.random.Generator, options: Sequence[T]) -> T:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dpr_train.prompts.corpus import Corpus
@@ -12,6 +13,7 @@ __all__ = ["TagUniverse", "make_universe"]
 
 # How often each domain is drawn; what is left is shared by all others alike.
 _SHARES = {"genres": 0.45, "beauty": 0.08, "news": 0.07, "text": 0.12}
+_CATALOGUE, _CATALOGUE_SHARE = "catalogue", 0.3  # beside all domains together
 _HELD_BACK = 10  # one tag in so many of the other domains stays out: zero-shot understanding is measured on them
 
 
@@ -41,14 +43,28 @@ class TagUniverse:
         return PromptGrammar(corpus, self.tags, groups=self.groups)
 
 
-def make_universe(corpus: Corpus) -> TagUniverse:
-    """Number the tags of a corpus, domain by domain."""
-    others = [d for d in corpus.domains if d not in _SHARES]
-    known = sum(_SHARES[d] for d in corpus.domains if d in _SHARES)
+def make_universe(
+    corpus: Corpus, catalogue: Sequence[str] = (), domains: Sequence[str] | None = None
+) -> TagUniverse:
+    """Number the tags of a corpus, domain by domain, and those of a catalogue that are not among them.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        The wording.
+    catalogue : sequence of str
+        Tags of a catalogue.
+    domains : sequence of str, optional
+        Domains of the corpus to use; all by default.
+    """
+    used = [d for d in corpus.domains if domains is None or d in domains]
+    others = [d for d in used if d not in _SHARES]
+    known = sum(_SHARES[d] for d in used if d in _SHARES)
     tags: list[str] = []
     groups: dict[str, tuple[float, tuple[int, ...]]] = {}
     held_back: dict[str, tuple[str, ...]] = {}
-    for domain, names in corpus.domains.items():
+    for domain in used:
+        names = corpus.domains[domain]
         kept = list(names)
         if domain in others:
             held_back[domain] = tuple(names[_HELD_BACK - 1 :: _HELD_BACK])
@@ -56,4 +72,9 @@ def make_universe(corpus: Corpus) -> TagUniverse:
         share = _SHARES[domain] if domain in _SHARES else (1 - known) / len(others)
         groups[domain] = (share, tuple(range(len(tags), len(tags) + len(kept))))
         tags += kept
-    return TagUniverse(tuple(tags), groups, groups["genres"][1], held_back)
+    known_names = {tag.casefold() for tag in tags}
+    if own := [tag for tag in dict.fromkeys(catalogue) if tag.casefold() not in known_names]:
+        groups[_CATALOGUE] = (_CATALOGUE_SHARE, tuple(range(len(tags), len(tags) + len(own))))
+        tags += own
+    best_known = "genres" if "genres" in groups else _CATALOGUE
+    return TagUniverse(tuple(tags), groups, groups[best_known][1], held_back)

@@ -7,29 +7,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dpr_train.config import SteeringStage
 from dpr_train.model import DPR
 from dpr_train.progress import Progress
-from dpr_train.prompts import PromptGrammar
 from dpr_train.sequences import IntArray
 from dpr_train.stages.prompt_pool import PromptPool
 from dpr_train.stages.resumable import Metrics, ResumableStage, adamw, cosine_lr
 from dpr_train.stages.user_states import UserStates, collect_user_states
-from dpr_train.tasks import refused_tag, wanted_tag
 
 __all__ = ["train_steering"]
+
+BoolArray = npt.NDArray[np.bool_]
+_CANDIDATES = 48  # training positions looked at for each prompt
+_FEW, _HABIT = 1, 3  # a wish is hard if at most so many of the last items have the tag asked for, or so many the one refused
 
 
 def train_steering(
     model: DPR,
-    tokenizer: Tokenizer,
     train: Sequence[IntArray],
-    grammar: PromptGrammar,
+    pool: PromptPool,
     config: SteeringStage,
     *,
     seed: int,
@@ -42,12 +43,10 @@ def train_steering(
     ----------
     model : DPR
         With a trained backbone and a trained prompt encoder.
-    tokenizer : Tokenizer
-        The prompt encoder's.
     train : sequence of int64 arrays
         Item rows of each user, without the validation and the test target.
-    grammar : PromptGrammar
-        Draws training prompts.
+    pool : PromptPool
+        Training prompts.
     config : SteeringStage
         Epochs and rates.
     seed : int
@@ -58,33 +57,23 @@ def train_steering(
         ``(stage, done, total, text)``, called while training.
     """
     trained = nn.ModuleDict({"fusion": model.fusion})
-    trained.register_parameter("tag_vectors", model.tag_vectors)
+    trained.register_parameter("tag_parts", model.tag_parts)
     trained.register_parameter("biases", model.biases)
     model.requires_grad_(False)
     trained.requires_grad_(True)
+    model.fusion.reader.requires_grad_(False)  # it knows wished tokens from stage 2
     optimizer = adamw((trained.parameters(), config.lr))
     states = collect_user_states(model.backbone, train, model.tag_matrix.numpy() > 0)
-    pool = PromptPool.draw(
-        grammar,
-        model.prompt_encoder,
-        tokenizer,
-        model.tag_embeddings,
-        config.prompts,
-        seed=seed,
-        progress=progress,
-    )
-    chooser = _WishChooser(model.tag_matrix.numpy() > 0, pool)
+    pairs = _Pairing(states, pool)
     steps = -(-len(states) // config.batch_size)
 
     def run_epoch(epoch: int, rng: np.random.Generator) -> Metrics:
-        order = rng.permutation(len(states))
         model.eval()  # neither dropout nor anything else differs here; the frozen parts must not
         sums: dict[str, float] = {}
         for step in range(steps):
-            rows = order[step * config.batch_size : (step + 1) * config.batch_size]
             done = epoch * steps + step
             cosine_lr(optimizer, done, config.epochs * steps, warmup=max(1, steps // 4))
-            losses = _losses(model, states, rows, pool, chooser, rng)
+            losses = _losses(model, states, pool, *pairs.draw(config.batch_size, rng))
             loss = (
                 losses["target"]
                 + config.wanted_weight * losses["wanted"]
@@ -102,58 +91,52 @@ def train_steering(
     return ResumableStage(folder, "steering", trained, optimizer, seed).run(config.epochs, run_epoch)
 
 
-class _WishChooser:
-    """Draws what each training example's prompt asks for and refuses: half as hard as the test, half at random."""
+class _Pairing:
+    """Pairs prompts with training positions whose target obeys them, half of them as hard as can be found."""
 
-    def __init__(self, tag_matrix: np.ndarray, pool: PromptPool) -> None:
-        self.tag_matrix = tag_matrix
-        self.frequency = tag_matrix.sum(0, dtype=np.int64)
+    def __init__(self, states: UserStates, pool: PromptPool) -> None:
+        self.states = states
         self.pool = pool
+        self.usable = np.flatnonzero(pool.allowed[:, np.unique(states.targets)].any(1))
 
-    def __call__(self, target: int, counts: IntArray, rng: np.random.Generator) -> tuple[int, int]:
-        """Tags asked for and refused, -1 for none."""
-        tags = self.tag_matrix[target]
-        kind, hard = rng.random(), rng.random() < 0.5
-        wanted = self._wanted(tags, counts, hard, rng) if kind < 0.65 else -1
-        refused = self._refused(tags, counts, hard, rng) if kind >= 0.35 else -1
-        if wanted >= 0 and refused >= 0 and not self.pool.has(wanted, refused):
-            refused = -1
-        return wanted, refused
+    def draw(self, size: int, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
+        """Rows of the pool and of the states, int64 (at most ``size``,) each."""
+        prompts = rng.choice(self.usable, size)
+        found = rng.integers(len(self.states), size=(size, _CANDIDATES))
+        obeys = self.pool.allowed[prompts[:, None], self.states.targets[found]]  # (size, candidates)
+        value = rng.random(found.shape) + obeys * 100
+        hard = rng.random(size) < 0.5
+        value += hard[:, None] * self._hardness(prompts, found)
+        best = value.argmax(1)
+        kept = obeys[np.arange(size), best]  # a prompt that hardly any position obeys may find none
+        return prompts[kept], found[np.arange(size), best][kept]
 
-    def _wanted(self, tags: np.ndarray, counts: IntArray, hard: bool, rng: np.random.Generator) -> int:
-        chosen = wanted_tag(tags, counts, self.frequency) if hard else None
-        if chosen is None and tags.any():
-            chosen = int(rng.choice(np.flatnonzero(tags)))
-        return -1 if chosen is None else chosen
-
-    def _refused(self, tags: np.ndarray, counts: IntArray, hard: bool, rng: np.random.Generator) -> int:
-        chosen = refused_tag(tags, counts) if hard else None
-        if chosen is None and not tags.all():
-            chosen = int(rng.choice(np.flatnonzero(~tags)))
-        return -1 if chosen is None else chosen
+    def _hardness(self, prompts: IntArray, found: IntArray) -> npt.NDArray[np.float64]:
+        """How many wishes of each prompt go against each position's habit, float64 (size, candidates)."""
+        counts = self.states.counts[found]  # (size, candidates, G)
+        asked, refused = self.pool.asked[prompts][:, None], self.pool.refused[prompts][:, None]
+        against = ((counts <= _FEW) & asked) | ((counts >= _HABIT) & refused)
+        return against.sum(-1).astype(np.float64)
 
 
 def _losses(
-    model: DPR,
-    states: UserStates,
-    rows: IntArray,
-    pool: PromptPool,
-    chooser: _WishChooser,
-    rng: np.random.Generator,
+    model: DPR, states: UserStates, pool: PromptPool, prompts: IntArray, rows: IntArray
 ) -> dict[str, Tensor]:
-    """Cross-entropy of the target, of the wanted tag's mass, and the mass left on what was refused."""
-    targets = states.targets[rows]
-    wishes = np.array([chooser(int(t), c, rng) for t, c in zip(targets, states.counts[rows], strict=True)])
-    tokens, mask, wish = pool.batch([pool.pick(int(a), int(r), rng) for a, r in wishes])
+    """Cross-entropy of the target, of the mass on what was asked for, and the mass left on what was refused."""
+    tokens, mask, wish = pool.batch(prompts)
     user = states.users[rows]
     experts, gates = model.fusion(user, tokens, mask, wish, model.tag_vectors)
     log_p = torch.log_softmax(model.score(user, experts, gates, model.item_vectors()), dim=1)  # (B, N)
-    asked, refused = torch.from_numpy(wishes[:, 0]), torch.from_numpy(wishes[:, 1])
+    p = log_p.exp()
+    asked, refused = (torch.from_numpy(x[prompts]).float() for x in (pool.asked, pool.refused))  # (B, G)
+    has = model.tag_matrix  # (N, G)
+    all_asked = (asked @ (1 - has).T == 0).float()  # (B, N)
+    any_refused = (refused @ has.T > 0).float()
+    wanted_mass = (p * all_asked).sum(1)[asked.any(1)]
+    forbidden_mass = (p * any_refused).sum(1)[refused.any(1)]
     zero = torch.zeros(())
-    wanted_mass = (log_p.exp() * model.tag_matrix.T[asked.clamp(min=0)]).sum(1)[asked >= 0]
-    forbidden_mass = (log_p.exp() * model.tag_matrix.T[refused.clamp(min=0)]).sum(1)[refused >= 0]
     return {
-        "target": F.nll_loss(log_p, torch.from_numpy(targets)),
+        "target": F.nll_loss(log_p, torch.from_numpy(states.targets[rows])),
         "wanted": -(wanted_mass + 1e-8).log().mean() if len(wanted_mass) else zero,
         "forbidden": forbidden_mass.mean() if len(forbidden_mass) else zero,
     }

@@ -14,15 +14,17 @@ from dpr_train.understanding import ASKED, NO_WISH, REFUSED
 
 __all__ = ["class_labels", "match_labels", "wish_labels"]
 
+CLASS_OF = {"release": NO_WISH, "ask": ASKED, "refuse": REFUSED}
 
-def wish_labels(prompts: Sequence[LabelledPrompt], tags: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Which of ``tags`` each prompt asks for, and which it refuses: two float32 (B, G) of 0 and 1."""
+
+def wish_labels(prompts: Sequence[LabelledPrompt], tags: Sequence[int]) -> Tensor:
+    """What each prompt says of ``tags``: float32 (B, G, 3) of 0 and 1, released, asked and refused."""
     column = {tag: g for g, tag in enumerate(tags)}
-    asked, refused = torch.zeros(2, len(prompts), len(tags))
+    said = torch.zeros(len(prompts), len(tags), 3)
     for row, prompt in enumerate(prompts):
-        asked[row, [column[tag] for tag in prompt.asked]] = 1
-        refused[row, [column[tag] for tag in prompt.refused]] = 1
-    return asked, refused
+        for span in _about_tags(prompt):
+            said[row, column[span.tag], CLASS_OF[span.role]] = 1
+    return said
 
 
 def class_labels(encodings: Sequence[Encoding], prompts: Sequence[LabelledPrompt], length: int) -> Tensor:
@@ -32,7 +34,7 @@ def class_labels(encodings: Sequence[Encoding], prompts: Sequence[LabelledPrompt
         special = torch.tensor(encoding.special_tokens_mask, dtype=torch.bool)
         labels[row, : len(encoding.ids)] = torch.where(special, -1, NO_WISH)
         for span in prompt.spans:
-            labels[row, _inside(encoding, span)] = REFUSED if span.refused else ASKED
+            labels[row, _inside(encoding, span)] = CLASS_OF[span.role]
     return labels
 
 
@@ -45,7 +47,7 @@ def match_labels(
     known = torch.zeros(len(prompts), len(tags), length, dtype=torch.bool)
     for row, (encoding, prompt) in enumerate(zip(encodings, prompts, strict=True)):
         known[row, :, : len(encoding.ids)] = True
-        for span in prompt.spans:
+        for span in _about_tags(prompt):
             if span.named:
                 named[row, column[span.tag], _inside(encoding, span)] = 1
             else:
@@ -55,3 +57,7 @@ def match_labels(
 
 def _inside(encoding: Encoding, span: Span) -> list[int]:
     return [t for t, (a, b) in enumerate(encoding.offsets) if a < span.end and b > span.start]
+
+
+def _about_tags(prompt: LabelledPrompt) -> list[Span]:
+    return [span for span in prompt.spans if span.tag >= 0]

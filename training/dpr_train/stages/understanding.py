@@ -19,7 +19,7 @@ from dpr_train.prompts import LabelledPrompt, PromptGrammar
 from dpr_train.prompts.universe import TagUniverse
 from dpr_train.stages.resumable import Metrics, ResumableStage, adamw, cosine_lr, has_fast_bf16
 from dpr_train.stages.token_labels import class_labels, match_labels, wish_labels
-from dpr_train.understanding import ASKED, REFUSED
+from dpr_train.understanding import NO_WISH
 
 __all__ = ["train_understanding"]
 
@@ -66,24 +66,29 @@ def train_understanding(
         Metrics on wording kept out of training; called now and then, and at the end.
     """
     encoder.freeze_lower_layers()
+    # The fused attention's backward pass takes two fifths of a step on a CPU; the plain one next to nothing.
+    encoder.encoder.set_attn_implementation("eager")  # type: ignore[operator]
     tuned = [p for p in encoder.encoder.parameters() if p.requires_grad]
     optimizer = adamw((tuned, config.lr_encoder), (encoder.head.parameters(), config.lr_head))
     stage = ResumableStage(folder, "understanding", encoder, optimizer, seed)
     chunks = -(-config.steps // config.checkpoint_every)
     bf16 = has_fast_bf16()
+    hide = _WordMask(tokenizer.token_to_id("[MASK]"), config.masked_words)
+    _set_dropout(encoder, config.dropout)
 
     def run_chunk(chunk: int, rng: np.random.Generator) -> Metrics:
         first = chunk * config.checkpoint_every
         last = min(config.steps, first + config.checkpoint_every)
-        encoder.eval()  # no dropout: a generated prompt hardly ever comes twice, and dropout is a tenth of the time
+        encoder.eval()
         names = _embed_some_names(encoder, tokenizer, grammar, rng, bf16=bf16)
+        encoder.train()
         sums: dict[str, float] = {}
         batches = _batches(grammar, tokenizer, rng, last - first, config.batch_size)
         for step, (encodings, prompts) in enumerate(batches, start=first):
             cosine_lr(optimizer, step, config.steps, warmup=max(1, config.steps // 20))
             tags = _candidates(universe, prompts, rng)
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                losses = _losses(encoder, names, contents, encodings, prompts, tags)
+                losses = _losses(encoder, names, contents, encodings, prompts, tags, hide)
                 loss = torch.stack(list(losses.values())).sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -98,7 +103,10 @@ def train_understanding(
             metrics |= measure()
         return metrics
 
-    return stage.run(chunks, run_chunk)
+    log = stage.run(chunks, run_chunk)
+    encoder.encoder.set_attn_implementation("sdpa")  # type: ignore[operator]
+    encoder.eval()
+    return log
 
 
 @torch.no_grad()
@@ -122,7 +130,7 @@ def _candidates(
     universe: TagUniverse, prompts: Sequence[LabelledPrompt], rng: np.random.Generator
 ) -> list[int]:
     """Tags that a batch is compared with: those wished for, those always there, and some that nobody speaks of."""
-    wished = {tag for prompt in prompts for tag in (*prompt.asked, *prompt.refused)}
+    wished = {span.tag for prompt in prompts for span in prompt.spans if span.tag >= 0}
     extra = rng.integers(len(universe.tags), size=_EXTRA_TAGS)
     return sorted(wished | set(universe.always) | {int(tag) for tag in extra})
 
@@ -149,17 +157,18 @@ def _losses(
     encodings: Sequence[Encoding],
     prompts: Sequence[LabelledPrompt],
     tags: Sequence[int],
+    hide: _WordMask,
 ) -> dict[str, Tensor]:
     """Presence of every candidate tag, polarity of the present ones, class and tag of every token, and contents."""
     ids, mask = map(torch.from_numpy, pad_encodings(encodings))
-    tokens = encoder.tokens(ids, mask)
+    classes = class_labels(encodings, prompts, ids.shape[1])
+    tokens = encoder.tokens(hide(ids, classes), mask)
     understood = encoder.head(tokens, mask, names[tags])
-    asked, refused = wish_labels(prompts, tags)
-    present = (asked + refused).clamp(max=1)
+    said = wish_labels(prompts, tags)  # (B, G, 3)
+    present = said.amax(-1)
     presence = F.binary_cross_entropy_with_logits(understood.presence.float(), present, reduction="none")
     probability = understood.polarity.float().clamp(min=1e-6)
-    polarity = -(asked * probability[..., ASKED].log() + refused * probability[..., REFUSED].log())
-    classes = class_labels(encodings, prompts, ids.shape[1])
+    polarity = -(said * probability.log()).sum(-1)
     named, known = match_labels(encodings, prompts, tags, ids.shape[1])
     match = F.binary_cross_entropy_with_logits(understood.match[known].float(), named[known], reduction="sum")
     return {
@@ -169,6 +178,27 @@ def _losses(
         "match": 0.3 * match / len(prompts),
         "content": _content_loss(encoder, tokens, mask, contents, prompts),
     }
+
+
+class _WordMask:
+    """Hides a share of the tokens that carry no wish: a polarity must not hang on one word of a template."""
+
+    def __init__(self, token: int, share: float) -> None:
+        self.token = token
+        self.share = share
+
+    def __call__(self, ids: Tensor, classes: Tensor) -> Tensor:
+        hidden = (torch.rand(ids.shape) < self.share) & (classes == NO_WISH)
+        return ids.masked_fill(hidden, self.token)
+
+
+def _set_dropout(encoder: PromptEncoder, share: float) -> None:
+    """Dropout after each layer's products; that of the attention's weights is slow and of no use here."""
+    for module in encoder.encoder.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = share
+    for layer in encoder.encoder.encoder.layer:  # type: ignore[union-attr]
+        layer.attention.self.dropout.p = 0.0  # type: ignore[union-attr]
 
 
 def _content_loss(

@@ -1,0 +1,65 @@
+# What items' texts mean: sentence embeddings of the pretrained encoder, as it came, in the few directions that tell items apart.
+"""Text part of the side vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dpr_train.config import PromptEncoderConfig
+from dpr_train.progress import Progress, silent
+from dpr_train.prompt_encoder import build_prompt_encoder, load_tokenizer, tokenize
+
+__all__ = ["TextEmbedder", "principal_directions"]
+
+
+class TextEmbedder:
+    """Sentence embeddings: the mean of the tokens of a pretrained encoder, unit length.
+
+    Parameters
+    ----------
+    folder : Path
+        Hugging Face folder of a sentence encoder (all-MiniLM-L6-v2); it is never trained.
+    max_tokens : int
+        Of a longer text the beginning is read.
+    """
+
+    def __init__(self, folder: Path, *, max_tokens: int = 64) -> None:
+        self.encoder = build_prompt_encoder(PromptEncoderConfig(max_tokens=max_tokens), folder).eval()
+        self.tokenizer: Tokenizer = load_tokenizer(folder, max_tokens)
+        self.dim = self.encoder.token_dim
+
+    @torch.no_grad()
+    def __call__(self, texts: Sequence[str], *, batch_size: int = 64, progress: Progress = silent) -> Tensor:
+        """Embeddings float32 (n, p), unit length, in order."""
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        out = torch.zeros(len(texts), self.dim)
+        for start in range(0, len(order), batch_size):
+            part = order[start : start + batch_size]
+            ids, mask = map(torch.from_numpy, tokenize(self.tokenizer, [texts[i] for i in part]))
+            weight = mask[..., None].float()
+            tokens = self.encoder.tokens(ids, mask)
+            out[part] = F.normalize((tokens * weight).sum(1) / weight.sum(1), dim=-1)
+            progress("reading texts", min(start + batch_size, len(order)), len(order), "")
+        return out
+
+    def as_module(self) -> nn.Module:
+        """The encoder itself."""
+        return self.encoder
+
+
+def principal_directions(embeddings: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """Mean (p,) and the ``dim`` directions (p, dim) in which embeddings (n, p) differ most; missing ones are 0."""
+    mean = embeddings.mean(0)
+    _, _, rows = torch.linalg.svd(embeddings - mean, full_matrices=False)
+    basis = torch.zeros(embeddings.shape[1], dim)
+    found = rows[:dim].T
+    # A direction's sign is arbitrary; fixed, so that the same texts give the same vectors on every machine.
+    sign = torch.sign(found[found.abs().argmax(0), torch.arange(found.shape[1])])
+    basis[:, : found.shape[1]] = found * sign
+    return mean, basis

@@ -1,0 +1,171 @@
+# Stage 2 by itself: from a pretrained sentence encoder and the wording to a prompt encoder for any catalogue.
+"""Train a prompt encoder that reads wishes about tags by their names; needs no items and no interactions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn import functional as F
+
+from dpr_train.config import PromptEncoderConfig, UnderstandingStage
+from dpr_train.evaluate.understood import understanding_metrics
+from dpr_train.item_texts import TextEmbedder
+from dpr_train.progress import Progress, silent
+from dpr_train.prompt_encoder import PromptEncoder, build_prompt_encoder, load_tokenizer, save_prompt_encoder
+from dpr_train.prompts import Corpus, PromptGrammar, load_corpus
+from dpr_train.prompts.universe import TagUniverse, make_universe
+from dpr_train.stages.resumable import Metrics
+from dpr_train.stages.understanding import train_understanding
+from dpr_train.weight_codes import round_embeddings
+
+__all__ = ["fit_prompt_encoder", "train_prompt_encoder"]
+
+_MEASURED = 300  # prompts of each kind in the metrics on validation wording
+
+
+def train_prompt_encoder(
+    base_folder: Path,
+    out: Path,
+    config: PromptEncoderConfig,
+    stage: UnderstandingStage,
+    *,
+    seed: int,
+    threads: int,
+    progress: Progress = silent,
+    report: Callable[[str, dict[str, float]], None] = lambda *_: None,
+) -> None:
+    """Train from ``base_folder`` and write a folder that :func:`build_prompt_encoder` opens; resumes what it began.
+
+    Parameters
+    ----------
+    base_folder : Path
+        Hugging Face folder of all-MiniLM-L6-v2.
+    out : Path
+        Folder to write; progress is kept in its subfolder ``stages``.
+    config, stage : PromptEncoderConfig, UnderstandingStage
+        Settings.
+    seed, threads : int
+        Of the run.
+    progress, report : callable
+        As in :func:`dpr_train.run.train`.
+    """
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    encoder = build_prompt_encoder(config, base_folder)
+    round_embeddings(encoder)
+    tokenizer = load_tokenizer(base_folder, config.max_tokens)
+    log = fit_prompt_encoder(
+        encoder,
+        tokenizer,
+        TextEmbedder(base_folder),
+        stage,
+        seed=seed,
+        folder=out / "stages",
+        progress=progress,
+    )
+    report("understanding", log[-1])
+    record = {
+        "base": config.base,
+        "seed": seed,
+        "threads": threads,
+        "config": {"prompt_encoder": config.model_dump(), "stage2": stage.model_dump()},
+        "metrics": log,
+        "licence": "Apache-2.0; derived from all-MiniLM-L6-v2 (Apache-2.0)",
+        "versions": {"dpr-infer": version("dpr-infer"), "torch": torch.__version__},
+    }
+    save_prompt_encoder(out, encoder, base_folder / "tokenizer.json", record)
+
+
+def fit_prompt_encoder(
+    encoder: PromptEncoder,
+    tokenizer: Tokenizer,
+    embed: TextEmbedder,
+    stage: UnderstandingStage,
+    *,
+    seed: int,
+    folder: Path,
+    progress: Progress = silent,
+    catalogue: Sequence[str] = (),
+) -> list[Metrics]:
+    """Train a prompt encoder in place on all the training wording.
+
+    Parameters
+    ----------
+    encoder, tokenizer
+        What to train.
+    embed : TextEmbedder
+        Gives what tags mean in the space of items' texts.
+    stage : UnderstandingStage
+        Settings.
+    seed : int
+        Of the run.
+    folder : Path
+        Saved progress.
+    progress : callable
+        ``(stage, done, total, text)``.
+    catalogue : sequence of str
+        Tags of a catalogue, to be learned beside those of the wording.
+
+    Returns
+    -------
+    list of dict
+        Metrics of every chunk of steps; some with those on validation wording.
+    """
+    corpus = load_corpus()
+    universe = make_universe(corpus, catalogue, stage.domains)
+    grammar = universe.grammar(corpus)
+    measure = _measure(encoder, tokenizer, corpus, universe)
+    contents = _contents(grammar, embed, progress)
+    return train_understanding(
+        encoder,
+        tokenizer,
+        universe,
+        grammar,
+        contents,
+        stage,
+        seed=seed,
+        folder=folder,
+        progress=progress,
+        measure=measure,
+    )
+
+
+def _contents(grammar: PromptGrammar, embed: TextEmbedder, progress: Progress) -> Tensor:
+    """What each tag means: the mean embedding of its words, float32 (G, p), unit length."""
+    nouns = [noun for words in grammar.words for noun in words.nouns]
+    embedded = embed(nouns, batch_size=256, progress=progress)
+    parts = embedded.split([len(words.nouns) for words in grammar.words])
+    return torch.stack([F.normalize(part.mean(0), dim=0) for part in parts])
+
+
+def _measure(
+    encoder: PromptEncoder, tokenizer: Tokenizer, corpus: Corpus, universe: TagUniverse
+) -> Callable[[], Metrics]:
+    """Metrics on validation wording: its templates with known words, its own words, and tags kept out of training."""
+    validation = load_corpus("validation")
+    genres = [universe.tags[tag] for tag in universe.always]
+    unseen = [tag for tags in universe.held_back.values() for tag in tags][:40]
+    grammars = {
+        "templates": (PromptGrammar(validation, genres, words=corpus), 0.0),
+        "words": (PromptGrammar(validation, genres), 0.25),
+        "tags": (PromptGrammar(validation, unseen, words=corpus), 0.0),
+    }
+
+    def measure() -> Metrics:
+        metrics: Metrics = {}
+        for name, (grammar, meaning) in grammars.items():
+            if grammar.tags:
+                rng = np.random.default_rng(0)
+                found = understanding_metrics(
+                    encoder, tokenizer, grammar, rng, prompts=_MEASURED, meaning=meaning
+                )
+                metrics |= {f"{name}_{kind}": value for kind, value in found.items()}
+        return metrics
+
+    return measure
