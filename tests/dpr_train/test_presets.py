@@ -10,7 +10,7 @@ from dpr_train.presets import preset
 
 
 @pytest.mark.parametrize("dataset", ["ml-100k", "ml-1m", "beauty", "mind", "synthetic", "my films"])
-@pytest.mark.parametrize("backbone", ["sasrec", "gru4rec"])
+@pytest.mark.parametrize("backbone", ["sasrec", "gru4rec", "bert4rec"])
 def test_presets_are_valid_and_survive_json(dataset: str, backbone: str) -> None:
     config = preset(dataset, backbone)
     assert config.backbone.kind == backbone

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpr_train.sequences import pad_left, training_windows
+from dpr_train.sequences import masked_windows, pad_left, training_windows
 
 LENGTHS = st.lists(st.integers(1, 14), min_size=1, max_size=4)
 
@@ -55,3 +55,26 @@ def test_pad_left_keeps_the_newest_items() -> None:
     histories = [np.array(h, dtype=np.int64) for h in ([], [4], [0, 1, 2], [5, 6, 7, 8])]
     assert pad_left(histories, 3).tolist() == [[0, 0, 0], [0, 0, 5], [1, 2, 3], [7, 8, 9]]
     assert pad_left(histories, 3).dtype == np.int64
+
+
+@given(lengths=LENGTHS, window=st.integers(1, 6), share=st.floats(0.01, 1.0), seed=st.integers(0, 10_000))
+def test_masked_windows_hide_items_and_lose_none(
+    lengths: list[int], window: int, share: float, seed: int
+) -> None:
+    sequences = [np.arange(100 * n, 100 * n + length) for n, length in enumerate(lengths)]
+    inputs, targets = masked_windows(sequences, window, np.random.default_rng(seed), share)
+    assert ((inputs == 0) | (targets == 0)).all()  # what is asked is hidden
+    assert (targets != 0).any(1).all()
+    tokens = inputs + targets
+    cut, newest = tokens[: -len(sequences)], tokens[-len(sequences) :]
+    assert sorted(cut[cut != 0].tolist()) == sorted((np.concatenate(sequences) + 1).tolist())
+    np.testing.assert_array_equal(newest, pad_left(sequences, window))
+    last = targets[-len(sequences) :]
+    assert ((last[:, :-1] == 0).all(1) & (last[:, -1] != 0)).all()
+
+
+def test_the_share_that_is_hidden_is_the_one_asked_for() -> None:
+    sequences = [np.arange(1000)]
+    _, targets = masked_windows(sequences, 1000, np.random.default_rng(0), 0.2)
+    # Five standard deviations of a binomial count.
+    assert abs((targets[:-1] != 0).sum() / 1000 - 0.2) < 5 * (0.2 * 0.8 / 1000) ** 0.5

@@ -1,4 +1,4 @@
-# What a backbone promises, for both kinds. Random weights do: the promises hold for any.
+# What a backbone promises, for every kind. Random weights do: the promises hold for any.
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ N_ITEMS, DIM, LONGEST = 20, 8, 6
 HISTORIES = [np.array(h, dtype=np.int64) for h in ([], [3], [1, 4, 4], [7, 19, 0, 2], [9, 8, 7, 6, 5, 4])]
 
 
-@pytest.fixture(params=["sasrec", "gru4rec"])
+@pytest.fixture(params=["sasrec", "sasrec with biases", "gru4rec", "bert4rec"])
 def backbone(request: pytest.FixtureRequest) -> Backbone:
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        config = BackboneConfig(kind=request.param, dim=DIM, max_history=LONGEST, hidden=10)
+        kind, *biases = request.param.split(" with ")
+        config = BackboneConfig(
+            kind=kind, dim=DIM, max_history=LONGEST, hidden=10, relative_bias=bool(biases)
+        )
         made = build_backbone(config, N_ITEMS)
         for (
             parameter
@@ -103,7 +106,9 @@ def test_logits_are_dot_products_with_the_item_vectors(backbone: Backbone) -> No
     torch.testing.assert_close(logits[1, 2, 4], states[1, 2] @ backbone.item_embedding.weight[5])
 
 
-def test_sasrec_refuses_heads_that_do_not_divide_its_width() -> None:
+def test_transformers_refuse_heads_that_do_not_divide_their_width() -> None:
     with pytest.raises(ValueError, match=r"backbone\.dim is 10; expected a multiple of backbone\.heads = 4"):
         BackboneConfig(dim=10, heads=4)
+    with pytest.raises(ValueError, match="expected a multiple"):
+        BackboneConfig(kind="bert4rec", dim=10, heads=4)
     assert BackboneConfig(kind="gru4rec", dim=10, heads=4).dim == 10

@@ -9,6 +9,7 @@ import torch
 from dpr_train.backbones import Backbone, build_backbone
 from dpr_train.config import BackboneConfig
 from dpr_train.sequences import pad_left
+from dpr_train.stages import user_states
 from dpr_train.stages.user_states import collect_user_states
 from dpr_train.tasks import recent_tag_counts
 
@@ -61,3 +62,22 @@ def test_the_newest_state_is_the_one_that_is_served(sequences: list[np.ndarray])
     newest = np.cumsum([length - 1 for length in LENGTHS])[1:] - 1
     served = backbone(torch.from_numpy(pad_left([sequence[:-1] for sequence in sequences[1:]], 6)))
     torch.testing.assert_close(states.users[newest], served, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("budget", "step"), [(4_000_000, 1), (300, 2), (100, 5)])
+@torch.no_grad()
+def test_a_backbone_that_is_not_causal_is_asked_position_by_position(
+    sequences: list[np.ndarray], monkeypatch: pytest.MonkeyPatch, budget: int, step: int
+) -> None:
+    monkeypatch.setattr(user_states, "_MOST_TOKENS", budget)
+    backbone = make("bert4rec", 15)
+    tags = np.random.default_rng(1).random((N_ITEMS, 3)) < 0.5
+    states = collect_user_states(backbone, sequences, tags, batch_size=4)
+    places = [(s, place) for s in sequences for place in range(len(s) - 1, 0, -step)]
+    places.sort(key=lambda pair: pair[1])
+    assert states.targets.tolist() == [sequence[place] for sequence, place in places]
+    served = backbone(torch.from_numpy(pad_left([sequence[:place] for sequence, place in places], 15)))
+    torch.testing.assert_close(states.users, served, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(
+        states.counts, [recent_tag_counts(sequence[:place], tags) for sequence, place in places]
+    )

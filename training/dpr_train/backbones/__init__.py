@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dpr_train.backbones.base import Backbone
+from dpr_train.backbones.bert4rec import BERT4Rec
 from dpr_train.backbones.gru4rec import GRU4Rec
 from dpr_train.backbones.sasrec import SASRec
 from dpr_train.config import BackboneConfig
 
-__all__ = ["Backbone", "GRU4Rec", "SASRec", "build_backbone"]
+__all__ = ["BERT4Rec", "Backbone", "GRU4Rec", "SASRec", "build_backbone"]
 
 
 def build_backbone(config: BackboneConfig, n_items: int) -> Backbone:
@@ -20,13 +23,10 @@ def build_backbone(config: BackboneConfig, n_items: int) -> Backbone:
     n_items : int
         Size of the catalogue.
     """
-    if config.kind == "sasrec":
-        return SASRec(
-            n_items,
-            config.dim,
-            config.max_history,
-            blocks=config.blocks,
-            heads=config.heads,
-            dropout=config.dropout,
-        )
-    return GRU4Rec(n_items, config.dim, config.max_history, hidden=config.hidden, dropout=config.dropout)
+    sizes = (n_items, config.dim, config.max_history)
+    if config.kind == "gru4rec":
+        return GRU4Rec(*sizes, hidden=config.hidden, dropout=config.dropout)
+    options: dict[str, Any] = config.model_dump(include={"blocks", "heads", "dropout", "quick_dropout"})
+    if config.kind == "bert4rec":
+        return BERT4Rec(*sizes, **options)
+    return SASRec(*sizes, relative_bias=config.relative_bias, **options)

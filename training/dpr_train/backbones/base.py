@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,17 @@ class Backbone(nn.Module, ABC):
         Width dc of user and item vectors.
     max_history : int
         Most tokens a forward pass takes.
+
+    Attributes
+    ----------
+    objective : {"next", "masked"}
+        What it is trained on: every item from those before it, or hidden items from all the others.
+    causal : bool
+        Whether one pass gives the states of all positions; otherwise :meth:`states` takes a pass for each.
     """
+
+    objective: ClassVar[Literal["next", "masked"]] = "next"
+    causal: ClassVar[bool] = True
 
     def __init__(self, n_items: int, dim: int, max_history: int) -> None:
         super().__init__()
@@ -43,6 +54,16 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def forward(self, items: Tensor) -> Tensor:
         """User vector after the last position: int64 (B, L), left padded with 0 -> float32 (B, dc)."""
+
+    def training_states(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """States that a batch of training windows is judged by: two int64 (B, L) -> (B, L, dc).
+
+        Parameters
+        ----------
+        inputs, targets : Tensor
+            Tokens, left padded; target 0 means that nothing is asked at that position.
+        """
+        return self.states(inputs)
 
     def item_vectors(self) -> Tensor:
         """Collaborative item vectors, float32 (N, dc), row = item number."""

@@ -5,52 +5,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dpr_train.backbones.base import Backbone
+from dpr_train.backbones.dropout import make_dropout
+from dpr_train.backbones.transformer import TransformerBlock
 
 __all__ = ["SASRec"]
-
-
-class _Block(nn.Module):
-    def __init__(self, dim: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.heads = heads
-        self.dropout = dropout
-        self.attention_norm = nn.LayerNorm(dim)
-        self.query = nn.Linear(dim, dim)
-        self.key_value = nn.Linear(dim, 2 * dim)
-        self.out = nn.Linear(dim, dim)
-        self.feed_norm = nn.LayerNorm(dim)
-        self.feed = nn.Sequential(
-            nn.Linear(dim, 4 * dim),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(4 * dim, dim),
-            nn.Dropout(dropout),
-        )
-
-    def forward(self, x: Tensor, mask: Tensor, *, last_only: bool = False) -> Tensor:
-        """(B, L, d) -> (B, L, d), or (B, 1, d) of the last position; mask bool (B, 1, L, L), true where allowed."""
-        normed = self.attention_norm(x)
-        if last_only:  # nothing reads the other positions of the last block: half of the work saved
-            x, mask = x[:, -1:], mask[:, :, -1:]
-            query = self.query(normed[:, -1:])
-        else:
-            query = self.query(normed)
-        key, value = self.key_value(normed).chunk(2, dim=-1)
-        attended = F.scaled_dot_product_attention(
-            self._split(query),
-            self._split(key),
-            self._split(value),
-            attn_mask=mask,
-            dropout_p=self.dropout if self.training else 0.0,
-        )
-        x = x + F.dropout(self.out(attended.transpose(1, 2).flatten(2)), self.dropout, self.training)
-        return x + self.feed(self.feed_norm(x))
-
-    def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, H, L, d / H)
 
 
 class SASRec(Backbone):
@@ -64,15 +24,32 @@ class SASRec(Backbone):
         Transformer blocks, attention heads.
     dropout : float
         In [0, 1).
+    relative_bias : bool
+        Learn, for each head and block, how much a distance in the history counts.
+    quick_dropout : bool
+        See :mod:`dpr_train.backbones.dropout`.
     """
 
     def __init__(
-        self, n_items: int, dim: int, max_history: int, *, blocks: int, heads: int, dropout: float
+        self,
+        n_items: int,
+        dim: int,
+        max_history: int,
+        *,
+        blocks: int,
+        heads: int,
+        dropout: float,
+        relative_bias: bool = False,
+        quick_dropout: bool = False,
     ) -> None:
         super().__init__(n_items, dim, max_history)
         self.position = nn.Parameter(torch.randn(max_history, dim) * 0.02)
-        self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(_Block(dim, heads, dropout) for _ in range(blocks))
+        self.dropout = make_dropout(dropout, quick=quick_dropout)
+        reach = max_history if relative_bias else 0
+        self.blocks = nn.ModuleList(
+            TransformerBlock(dim, heads, dropout, bias_reach=reach, quick_dropout=quick_dropout)
+            for _ in range(blocks)
+        )
         self.norm = nn.LayerNorm(dim)
 
     def _embed(self, items: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,22 +1,24 @@
 # Stage 1. Plain sequential recommendation; nothing here knows that prompts exist.
-"""Stage 1: train the backbone to predict the next item, full-softmax cross-entropy."""
+"""Stage 1: train the backbone on item sequences alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from dpr_train.backbones import Backbone
 from dpr_train.config import BackboneStage
 from dpr_train.metrics import hit_rate, mask_items, ndcg, target_rank
 from dpr_train.progress import Progress
-from dpr_train.sequences import IntArray, pad_left, training_windows
-from dpr_train.stages.resumable import Metrics, ResumableStage, adamw, cosine_lr, has_fast_bf16
+from dpr_train.sequences import IntArray, pad_left
+from dpr_train.stages.average import WeightAverage
+from dpr_train.stages.objective import batch_loss
+from dpr_train.stages.resumable import Metrics, ResumableStage, adamw, cosine_lr
+from dpr_train.stages.windows import batches_of_windows, epoch_windows
 
 __all__ = ["next_item_metrics", "train_backbone"]
 
@@ -56,39 +58,45 @@ def train_backbone(
         Metrics of every epoch.
     """
     optimizer = adamw((backbone.parameters(), config.lr), weight_decay=config.weight_decay)
-    stage = ResumableStage(folder, "backbone", backbone, optimizer, seed)
-    bf16 = config.bf16 and has_fast_bf16()
+    average = WeightAverage(backbone, config.average) if config.average else None
+    stage = ResumableStage(folder, "backbone", backbone, optimizer, seed, average)
 
     def run_epoch(epoch: int, rng: np.random.Generator) -> Metrics:
-        inputs, targets = training_windows(train, backbone.max_history, rng)
-        order = rng.permutation(len(inputs))
-        starts = range(0, len(order), config.batch_size)
+        inputs, targets = epoch_windows(backbone, train, rng, mask_share=config.mask_share)
+        lengths = _tokens(inputs, targets)
+        batches = batches_of_windows(
+            lengths, rng, batch_size=config.batch_size, batch_tokens=config.batch_tokens
+        )
         backbone.train()
         total = 0.0
-        for step, start in enumerate(starts):
-            rows = order[start : start + config.batch_size]
-            done = epoch * len(starts) + step
-            cosine_lr(optimizer, done, config.epochs * len(starts), warmup=len(starts))
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                loss = _loss(backbone, torch.from_numpy(inputs[rows]), torch.from_numpy(targets[rows]))
+        for step, rows in enumerate(batches):
+            done, steps = epoch * len(batches) + step, config.epochs * len(batches)
+            cosine_lr(optimizer, done, steps, warmup=len(batches))
+            used = slice(None) if config.batch_tokens is None else slice(-int(lengths[rows].max()), None)
+            x, y = (torch.from_numpy(part[rows][:, used]) for part in (inputs, targets))
+            loss = batch_loss(backbone, x, y, config)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(backbone.parameters(), 5.0)
             optimizer.step()
+            if average:
+                average.update()
             total += loss.item()
-            progress("backbone", done + 1, config.epochs * len(starts), f"loss {total / (step + 1):.3f}")
-        metrics = {"loss": total / len(starts)}
+            progress("backbone", done + 1, steps, f"loss {total / (step + 1):.3f}")
+        metrics = {"loss": total / len(batches)}
         if (epoch + 1) % config.evaluate_every == 0 or epoch + 1 == config.epochs:
-            metrics |= {f"valid_{k}": v for k, v in next_item_metrics(backbone, train, valid_targets).items()}
+            with average.applied() if average else nullcontext():
+                valid = next_item_metrics(backbone, train, valid_targets)
+            metrics |= {f"valid_{k}": v for k, v in valid.items()}
         return metrics
 
     return stage.run(config.epochs, run_epoch, better=lambda m: m.get("valid_ndcg@10", float("-inf")))
 
 
-def _loss(backbone: Backbone, inputs: Tensor, targets: Tensor) -> Tensor:
-    asked = targets != 0  # (B, L)
-    logits = backbone.logits(backbone.states(inputs)[asked])  # (examples, N)
-    return F.cross_entropy(logits.float(), targets[asked] - 1)
+def _tokens(inputs: IntArray, targets: IntArray) -> IntArray:
+    """Positions of each window from its first token on, int64 (W,); a hidden item is a token, too."""
+    used = (inputs != 0) | (targets != 0)
+    return used.shape[1] - used.argmax(axis=1)
 
 
 @torch.no_grad()
@@ -107,11 +115,14 @@ def next_item_metrics(
         Item rows.
     """
     backbone.eval()
-    ranks = []
-    for start in range(0, len(histories), batch_size):
-        part = histories[start : start + batch_size]
-        scores = backbone.logits(backbone(torch.from_numpy(pad_left(part, backbone.max_history))))
+    rank = np.empty(len(histories), dtype=np.int64)
+    # Histories of about the same length together, so that little padding is computed.
+    order = np.argsort([len(history) for history in histories], kind="stable")
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        part = [histories[row] for row in rows]
+        longest = max(1, min(backbone.max_history, len(part[-1])))
+        scores = backbone.logits(backbone(torch.from_numpy(pad_left(part, longest))))
         mask_items(scores, part)
-        ranks.append(target_rank(scores, torch.from_numpy(targets[start : start + batch_size])).numpy())
-    rank = np.concatenate(ranks)
+        rank[rows] = target_rank(scores, torch.from_numpy(targets[rows])).numpy()
     return {"hr@10": float(hit_rate(rank).mean()), "ndcg@10": float(ndcg(rank).mean())}

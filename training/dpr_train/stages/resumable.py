@@ -9,6 +9,7 @@ import random
 import shutil
 import zlib
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from dpr_train.stages.average import WeightAverage
 
 __all__ = ["ResumableStage", "adamw", "cosine_lr", "has_fast_bf16", "seed_everything"]
 
@@ -82,16 +85,25 @@ class ResumableStage:
         Its state is saved beside the module's.
     seed : int
         The run's seed.
+    average : WeightAverage or None
+        Of the module: kept in its place, and saved beside it.
     """
 
     def __init__(
-        self, folder: Path, name: str, module: nn.Module, optimizer: torch.optim.Optimizer, seed: int
+        self,
+        folder: Path,
+        name: str,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        seed: int,
+        average: WeightAverage | None = None,
     ) -> None:
         self.folder = folder
         self.name = name
         self.module = module
         self.optimizer = optimizer
         self.seed = seed
+        self.average = average
         self.log: list[Metrics] = []
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -124,16 +136,21 @@ class ResumableStage:
             previous = [better(m) for m in self.log] if better else []
             self.log.append(metrics)
             if better and better(metrics) > max(previous, default=float("-inf")):
-                _save_atomically(_tensors(self.module), self.folder / "best.safetensors")
+                _save_atomically(self._kept(), self.folder / "best.safetensors")
             self._save()
-        if better:
-            self.module.load_state_dict(load_file(self.folder / "best.safetensors"))
+        self.module.load_state_dict(load_file(self.folder / "best.safetensors") if better else self._kept())
         return self.log
+
+    def _kept(self) -> dict[str, Tensor]:
+        with self.average.applied() if self.average else nullcontext():
+            return _tensors(self.module)
 
     def _save(self) -> None:
         tensors = {f"module.{k}": v for k, v in _tensors(self.module).items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v).clone() for k, v in state.items()}
+        if self.average:
+            tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
         # The log travels inside the same file: weights and position can't come from different epochs.
         _save_atomically(tensors, self.folder / "progress.safetensors", {"log": json.dumps(self.log)})
 
@@ -143,12 +160,13 @@ class ResumableStage:
             return
         self.log = json.loads(_metadata(path)["log"])
         tensors = load_file(path)
-        self.module.load_state_dict({k[7:]: v for k, v in tensors.items() if k.startswith("module.")})
+        self.module.load_state_dict(_part(tensors, "module."))
+        if self.average:
+            self.average.load_state_dict(_part(tensors, "average."))
         state: dict[int, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            if key.startswith("optimizer."):
-                _, index, field = key.split(".")
-                state.setdefault(int(index), {})[field] = value
+        for key, value in _part(tensors, "optimizer.").items():
+            index, field = key.split(".")
+            state.setdefault(int(index), {})[field] = value
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
@@ -159,6 +177,10 @@ class ResumableStage:
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:
     return {k: v.detach().contiguous().clone() for k, v in module.state_dict().items()}
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
 def _save_atomically(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
