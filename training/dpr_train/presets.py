@@ -7,7 +7,10 @@ from typing import Any
 
 from dpr_train.config import BackboneConfig, BackboneStage, SteeringStage, TrainConfig, UnderstandingStage
 
-__all__ = ["preset"]
+__all__ = ["SHIPPED_ENCODER", "preset"]
+
+# The training of the prompt encoder that ships: about 40 minutes on one core.
+SHIPPED_ENCODER = UnderstandingStage(steps=4500, batch_size=64)
 
 _PRESETS = {
     "ml-1m": TrainConfig(

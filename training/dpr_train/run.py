@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,10 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
+from dpr_train.backbones import Backbone
 from dpr_train.checkpoint import save_checkpoint
 from dpr_train.config import ModelConfig, TrainConfig
-from dpr_train.data import Dataset, file_sha256, leave_one_out
+from dpr_train.data import Dataset, LeaveOneOut, file_sha256, leave_one_out
 from dpr_train.evaluate import ResultRow, evaluate
 from dpr_train.examples import choose_examples
 from dpr_train.item_texts import TextEmbedder, principal_directions
@@ -28,6 +31,7 @@ from dpr_train.prompts import PromptGrammar, load_corpus
 from dpr_train.stages.backbone import next_item_metrics, train_backbone
 from dpr_train.stages.backbone_process import BackboneProcess
 from dpr_train.stages.prompt_pool import PromptPool
+from dpr_train.stages.resumable import Metrics
 from dpr_train.stages.steering import train_steering
 from dpr_train.stages.steering_prompts import draw_pool, text_wishes
 from dpr_train.train_encoder import fit_prompt_encoder
@@ -46,6 +50,7 @@ def train(
     *,
     encoder_folder: Path,
     text_folder: Path | None = None,
+    trained_backbone: Backbone | None = None,
     restart: bool = False,
     progress: Progress = silent,
     report: Callable[[str, dict[str, float]], None] = lambda *_: None,
@@ -66,6 +71,8 @@ def train(
         Hugging Face folder of the prompt encoder: pretrained, or trained, with an understanding head in it.
     text_folder : Path, optional
         Hugging Face folder of the encoder that reads items' texts, as it came; by default ``encoder_folder``.
+    trained_backbone : Backbone, optional
+        Taken over, with the sizes of ``config.backbone``, instead of training one in stage 1.
     restart : bool
         Forget what the folder holds.
     progress : callable
@@ -102,6 +109,7 @@ def train(
         "data": dataset.source_sha256,
         "encoder": file_sha256(encoder_folder / "model.safetensors"),
         "texts": file_sha256((text_folder or encoder_folder) / "model.safetensors"),
+        "backbone": None if trained_backbone is None else _digest(trained_backbone),
         "config": config.model_dump(mode="json"),
     }
     _claim(out, identity, restart=restart)
@@ -109,47 +117,23 @@ def train(
     metrics: dict[str, Any] = {}
 
     embed = TextEmbedder(text_folder or encoder_folder)
-    backbone_threads = max(1, config.threads // 2)
-    with BackboneProcess(
-        stages / "backbone",
-        config.backbone,
-        config.stage1,
-        n_items=dataset.n_items,
-        train=split.train,
-        valid_targets=split.validation,
-        seed=config.seed,
-        threads=backbone_threads,
-    ) as beside:
-        if not is_trained(encoder_folder):
-            torch.set_num_threads(max(1, config.threads - config.threads // 2))
-            if config.threads == 1:
-                beside.wait(progress)
-            log = fit_prompt_encoder(
-                model.prompt_encoder,
-                tokenizer,
-                embed,
-                config.stage2,
-                seed=config.seed,
-                folder=stages / "understanding",
-                progress=beside.beside(progress),
-                catalogue=dataset.tag_names,
-            )
-            metrics["understanding"] = log[-1]
-        beside.wait(progress)
-    torch.set_num_threads(backbone_threads)  # in case something is left to do: the sums must be the same
-    log = train_backbone(
-        model.backbone,
-        split.train,
-        split.validation,
-        config.stage1,
-        seed=config.seed,
-        folder=stages / "backbone",
-        progress=progress,
+    if trained_backbone is not None:
+        model.backbone.load_state_dict(trained_backbone.state_dict())
+    understand = None
+    if not is_trained(encoder_folder):
+        understand = partial(
+            fit_prompt_encoder,
+            model.prompt_encoder,
+            tokenizer,
+            embed,
+            config.stage2,
+            seed=config.seed,
+            folder=stages / "understanding",
+            catalogue=dataset.tag_names,
+        )
+    metrics |= _first_stages(
+        model, split, config, stages, understand, train_first=trained_backbone is None, progress=progress
     )
-    torch.set_num_threads(config.threads)
-    metrics["backbone"] = {"epochs": log} | {
-        f"valid_{k}": v for k, v in next_item_metrics(model.backbone, split.train, split.validation).items()
-    }
     report("backbone", {k: v for k, v in metrics["backbone"].items() if k != "epochs"})
     if "understanding" in metrics:
         report("understanding", metrics["understanding"])
@@ -181,6 +165,59 @@ def train(
     shutil.rmtree(stages)
     (out / "run.json").unlink()
     return rows
+
+
+def _first_stages(
+    model: DPR,
+    split: LeaveOneOut,
+    config: TrainConfig,
+    stages: Path,
+    understand: Callable[..., list[Metrics]] | None,
+    *,
+    train_first: bool,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Train backbone and prompt encoder, as far as they are not given; side by side where both have to be."""
+    metrics: dict[str, Any] = {}
+    beside_threads = max(1, config.threads // 2) if understand else config.threads
+    epochs: list[Metrics] = []
+    if train_first:
+        if understand and config.threads > 1:
+            with _backbone_process(model, split, config, stages, beside_threads) as beside:
+                torch.set_num_threads(config.threads - beside_threads)
+                metrics["understanding"] = understand(progress=beside.beside(progress))[-1]
+                beside.wait(progress)
+        torch.set_num_threads(beside_threads)  # in case something is left to do: the sums must be the same
+        epochs = train_backbone(
+            model.backbone,
+            split.train,
+            split.validation,
+            config.stage1,
+            seed=config.seed,
+            folder=stages / "backbone",
+            progress=progress,
+        )
+    torch.set_num_threads(config.threads)
+    if understand and "understanding" not in metrics:
+        metrics["understanding"] = understand(progress=progress)[-1]
+    found = next_item_metrics(model.backbone, split.train, split.validation)
+    metrics["backbone"] = {"epochs": epochs} | {f"valid_{k}": v for k, v in found.items()}
+    return metrics
+
+
+def _backbone_process(
+    model: DPR, split: LeaveOneOut, config: TrainConfig, stages: Path, threads: int
+) -> BackboneProcess:
+    return BackboneProcess(
+        stages / "backbone",
+        config.backbone,
+        config.stage1,
+        n_items=model.config.n_items,
+        train=split.train,
+        valid_targets=split.validation,
+        seed=config.seed,
+        threads=threads,
+    )
 
 
 def prepare_steering(
@@ -234,6 +271,13 @@ def _steering_prompts(
         seed=config.seed,
         progress=progress,
     )
+
+
+def _digest(backbone: Backbone) -> str:
+    state = hashlib.sha256()
+    for name, tensor in sorted(backbone.state_dict().items()):
+        state.update(name.encode() + tensor.numpy().tobytes())
+    return state.hexdigest()
 
 
 def _claim(out: Path, identity: dict[str, Any], *, restart: bool) -> None:
