@@ -28,8 +28,8 @@ class BackboneConfig(_Frozen):
 
     ``max_history`` counts items; ``dim`` is the width dc of user and item vectors; ``hidden`` is the recurrent width of
     GRU4Rec, ``blocks`` and ``heads`` are the transformers'. ``relative_bias`` is for SASRec alone: it learns how much a
-    distance in the history counts. ``quick_dropout`` draws fewer random bits, which takes a fifth off a training of the
-    transformers; it is another sequence of random numbers, so another model comes out.
+    distance in the history counts. ``quick_dropout`` draws fewer random bits, which takes a quarter off a training of
+    the transformers; it is another sequence of random numbers, so another model comes out.
     """
 
     kind: Literal["sasrec", "gru4rec", "bert4rec"] = "sasrec"
@@ -75,7 +75,7 @@ class SteeringConfig(_Frozen):
     text_dim: int = Field(32, ge=0)
     fusion_dim: int = Field(64, ge=1)
     fusion_heads: int = Field(2, ge=1)
-    experts: tuple[Literal["toward", "away", "toward_text", "away_text"], ...] = (
+    experts: tuple[Literal["toward", "away", "against", "toward_text", "away_text"], ...] = (
         "toward",
         "toward",
         "away",
@@ -84,6 +84,8 @@ class SteeringConfig(_Frozen):
         "away_text",
     )
     separate_experts: bool = True
+    learned_gates: bool = True
+    item_sides: tuple[Literal["tags", "text"], ...] = ("tags", "text")
     phi: Literal["relu", "softplus"] = "relu"
     phi_gain: float = Field(1.0, gt=0.0)
     gate_threshold: float = Field(0.2, gt=0.0, lt=0.5)

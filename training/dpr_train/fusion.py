@@ -15,8 +15,17 @@ from dpr_train.understanding import TextReader
 __all__ = ["EXPERT_ROLES", "FusionMoE"]
 
 # An expert's kind: the side of the score that it acts on, and what it reads.
-EXPERT_ROLES = {"toward": "toward", "away": "away", "toward_text": "toward", "away_text": "away"}
-_COLUMN = {"toward": 0, "away": 1}  # of the last axis of wish, and of what the text reader gives
+EXPERT_ROLES = {
+    "toward": "toward",
+    "away": "away",
+    "against": "toward",  # a refusal as a linear term: turns the query away, and so rewards what is least like the tag
+    "toward_text": "toward",
+    "away_text": "away",
+}
+# What a kind reads: the column of wish's last axis, and of what the text reader gives.
+_COLUMN = {"toward": 0, "away": 1, "against": 1, "toward_text": 0, "away_text": 1}
+
+_SHARED = {"away": "toward", "against": "toward", "away_text": "toward_text"}
 
 
 class FusionMoE(nn.Module):
@@ -39,8 +48,12 @@ class FusionMoE(nn.Module):
         One of ``EXPERT_ROLES`` an expert.
     threshold : float
         A wish below it is no wish: it neither opens a gate nor moves a vector.
+    reader_dim : int
+        Inner width of the text reader, that of the prompt encoder's head.
     separate : bool
         Weights of its own for every kind of expert; otherwise all kinds that read the same share them.
+    learned_gates : bool
+        A gate is the wish's strength times a learned weight; otherwise the strength alone.
 
     References
     ----------
@@ -62,10 +75,13 @@ class FusionMoE(nn.Module):
         heads: int,
         kinds: Sequence[str],
         threshold: float,
+        reader_dim: int,
         separate: bool = True,
+        learned_gates: bool = True,
     ) -> None:
         super().__init__()
         self.heads = heads
+        self.learned_gates = learned_gates
         self.threshold = threshold
         self.tag_dim = tag_dim
         self.text_dim = text_dim
@@ -74,11 +90,11 @@ class FusionMoE(nn.Module):
         self.query = nn.Linear(user_dim, dim)
         self.key_value = nn.Linear(token_dim, 2 * dim)
         self.norm = nn.LayerNorm(user_dim + dim)
-        self.reader = TextReader(token_dim, dim=_reader_dim(token_dim))
+        self.reader = TextReader(token_dim, reader_dim)
         self.register_buffer("text_basis", torch.zeros(token_dim, text_dim))
         self.register_buffer("text_mean", torch.zeros(token_dim))
         # An expert's weights are found by its kind, or by what it reads where kinds share them.
-        self._weights = {kind: kind if separate else kind.replace("away", "toward") for kind in self.kinds}
+        self._weights = {kind: kind if separate else _SHARED.get(kind, kind) for kind in self.kinds}
         self.experts = nn.ModuleDict(
             {
                 name: _Expert(user_dim, dim, tag_dim, text_dim, text=name.endswith("_text"))
@@ -117,23 +133,25 @@ class FusionMoE(nn.Module):
         wanted = self._above(wish)  # (B, G, 2)
         sides: list[Tensor | None] = [None] * len(self.kinds)
         strengths: list[Tensor | None] = [None] * len(self.kinds)
-        for role, column in _COLUMN.items():
-            places = [e for e, kind in enumerate(self.kinds) if kind == role]
+        for tag_kind in ("toward", "away", "against"):
+            places = [e for e, kind in enumerate(self.kinds) if kind == tag_kind]
+            column = _COLUMN[tag_kind]
             for e, (strength, share) in zip(places, _deal(wanted[..., column], len(places)), strict=True):
                 sides[e], strengths[e] = torch.matmul(share, tag_vectors[:, : self.tag_dim]), strength
         if any(kind.endswith("_text") for kind in self.kinds):
             content, strength = self._contents(tokens, attention_mask)
             for e, kind in enumerate(self.kinds):
                 if kind.endswith("_text"):
-                    column = _COLUMN[self.roles[e]]
+                    column = _COLUMN[kind]
                     sides[e], strengths[e] = content[:, column], strength[:, column]
         vectors, gates = [], []
         for kind, side, strength in zip(self.kinds, sides, strengths, strict=True):
             assert side is not None
             assert strength is not None
+            side = -side if kind == "against" else side
             vector, weight = self.experts[self._weights[kind]](state, side, wanted.amax(1))
             vectors.append(vector)
-            gates.append(strength * weight)
+            gates.append(strength * weight if self.learned_gates else strength)
         return torch.stack(vectors, dim=1), torch.stack(gates, dim=1)
 
     def _above(self, x: Tensor) -> Tensor:
@@ -159,10 +177,6 @@ class FusionMoE(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-
-
-def _reader_dim(token_dim: int) -> int:
-    return token_dim // 2
 
 
 def _deal(wanted: Tensor, places: int) -> list[tuple[Tensor, Tensor]]:

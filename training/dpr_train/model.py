@@ -60,7 +60,9 @@ class DPR(nn.Module):
             heads=steering.fusion_heads,
             kinds=steering.experts,
             threshold=steering.gate_threshold,
+            reader_dim=config.prompt_encoder.head_dim,
             separate=steering.separate_experts,
+            learned_gates=steering.learned_gates,
         )
         vectors = torch.randn(len(config.tags), steering.tag_dim)
         if len(config.tags) <= steering.tag_dim:
@@ -104,8 +106,11 @@ class DPR(nn.Module):
 
     def item_vectors(self) -> Tensor:
         """v_i = [c_i ‖ w_i], float32 (N, D); w_i is the sum of its tags' side vectors, and the place of its text."""
+        sides = self.config.steering.item_sides
         tags = self.tag_matrix @ self.tag_parts
-        return torch.cat([self.backbone.item_vectors(), tags, self.text_vectors], dim=1)
+        parts = [tags if "tags" in sides else torch.zeros_like(tags)]
+        parts.append(self.text_vectors if "text" in sides else torch.zeros_like(self.text_vectors))
+        return torch.cat([self.backbone.item_vectors(), *parts], dim=1)
 
     def expert_biases(self) -> Tensor:
         """b_m of every expert, float32 (E,); 0 for the role ``toward``, which has no penalty to shift."""
