@@ -65,8 +65,14 @@ def gru4rec(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 @pytest.fixture(scope="session")
+def bert4rec(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    base = tmp_path_factory.mktemp("bert4rec")
+    return make(tiny_model.tiny_checkpoint(base / "checkpoint", backbone="bert4rec"), base / "bundle")
+
+
+@pytest.fixture(scope="session")
 def wide(tmp_path_factory: pytest.TempPathFactory, sasrec: Made) -> Made:
-    """Four experts, softplus, 70 tags, items without a tag; only the prompt encoder has learned."""
+    """Four experts, softplus, 70 tags, distance biases, items without a tag; only the prompt encoder has learned."""
     base = tmp_path_factory.mktemp("wide")
     return make(_wide_checkpoint(base / "checkpoint", sasrec), base / "bundle")
 
@@ -82,9 +88,9 @@ def with_hnsw(tmp_path_factory: pytest.TempPathFactory, wide: Made) -> Path:
     return out
 
 
-@pytest.fixture(params=["sasrec", "gru4rec", "wide"])
+@pytest.fixture(params=["sasrec", "gru4rec", "bert4rec", "wide"])
 def made(request: pytest.FixtureRequest) -> Made:
-    """Each of the three in turn."""
+    """Each of them in turn."""
     result: Made = request.getfixturevalue(request.param)
     return result
 
@@ -116,7 +122,7 @@ def _wide_checkpoint(folder: Path, trained: Made) -> Path:
     config = ModelConfig(
         n_items=WIDE_ITEMS,
         tags=tags,
-        backbone=BackboneConfig(dim=12, heads=3, blocks=1, max_history=9),
+        backbone=BackboneConfig(dim=12, heads=3, blocks=2, max_history=9, relative_bias=True),
         prompt_encoder=trained.checkpoint.model.config.prompt_encoder,
         steering=SteeringConfig(
             side_dim=10,

@@ -81,9 +81,12 @@ class TransformerBlock(nn.Module):
         bias = None if self.bias is None else self._bias(self.bias, at, key.shape[2])
         if self.training and self.quick:
             return self._attend_plainly(query, key, value, mask, bias)
-        allowed = mask if bias is None else torch.where(mask, bias.to(query.dtype), float("-inf"))
+        if bias is not None:
+            # A mask that asks for a gradient keeps torch from its fused kernel, and the exporter from any.
+            bias = bias.to(query.dtype) if self.training else bias.to(query.dtype).detach()
+            mask = torch.where(mask, bias, float("-inf"))
         return F.scaled_dot_product_attention(
-            query, key, value, attn_mask=allowed, dropout_p=self.p if self.training else 0.0
+            query, key, value, attn_mask=mask, dropout_p=self.p if self.training else 0.0
         )
 
     def _attend_plainly(
