@@ -66,7 +66,8 @@ def train_command(
     prompt_encoder: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of a prompt encoder; a pretrained one without a head goes through stage 2.  [default: the one that ships, trained]"
+            help="Folder of a prompt encoder; a pretrained one without a head goes through stage 2.  "
+            "[default: the one that ships, trained]"
         ),
     ] = None,
     backbone_from: Annotated[

@@ -25,9 +25,7 @@ _FILE = "english.zip"
 _WEIGHTS = ("model.safetensors", HEAD_FILE)
 _TEXTS = ("config.json", "tokenizer.json", "training.json")
 _EMBEDDINGS = "embeddings.word_embeddings.weight"
-_MATRIX_LEVELS = (
-    63  # of all other matrices, a scale a row: seven bits, an error of a fiftieth of a typical weight
-)
+_MATRIX_LEVELS = 63  # of all other matrices, a scale a row: seven bits
 _CODES, _SCALES = ".codes", ".scales"
 
 Tensors = dict[str, npt.NDArray[Any]]
@@ -40,8 +38,8 @@ class PackageError(Exception):
 def pack_prompt_encoder(folder: Path, out: Path) -> int:
     """Write a trained prompt encoder's folder as one file and return its size in bytes.
 
-    Matrices become integers with scales: four bits for the word embeddings, which were rounded so before training, seven for the others.
-    Vectors become float16.
+    Matrices become integers with scales: four bits for the word embeddings, which were rounded so before training,
+    seven for the others. Vectors become float16.
 
     Parameters
     ----------
@@ -142,8 +140,8 @@ def _grow(tensors: Tensors) -> Tensors:
 
 def _two_in_one(codes: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
     """Codes of four bits, two in a byte: int8 (R, C) -> uint8 (R, C / 2)."""
-    raised = (codes + 8).astype(np.uint8)
-    return raised[:, 0::2] | (raised[:, 1::2] << 4)
+    raised: npt.NDArray[np.uint8] = (codes + 8).astype(np.uint8)
+    return np.bitwise_or(raised[:, 0::2], np.left_shift(raised[:, 1::2], 4), dtype=np.uint8)
 
 
 def _one_by_one(packed: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:

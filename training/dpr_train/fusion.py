@@ -22,7 +22,7 @@ EXPERT_ROLES = {
     "toward_text": "toward",
     "away_text": "away",
 }
-# What a kind reads: the column of wish's last axis, and of what the text reader gives.
+# The wishes that a kind follows: the column of wish's last axis, and of what the text reader gives.
 _COLUMN = {"toward": 0, "away": 1, "against": 1, "toward_text": 0, "away_text": 1}
 
 _SHARED = {"away": "toward", "against": "toward", "away_text": "toward_text"}
@@ -31,8 +31,9 @@ _SHARED = {"away": "toward", "against": "toward", "away_text": "toward_text"}
 class FusionMoE(nn.Module):
     """The user's state attends over the prompt's tokens; each expert then turns both, and one wish, into a vector.
 
-    The strongest wish of a polarity goes to the first expert of that role, the next one to the second, and so on; the last
-    expert takes what is left. A text expert reads no tags: it points at what the wished words mean, in the space of items' texts.
+    The strongest wish of a polarity goes to the first expert of that role, the next one to the second, and so on;
+    the last expert takes what is left. A text expert reads no tags: it points at what the wished words mean, in the
+    space of items' texts.
 
     Parameters
     ----------
@@ -127,39 +128,42 @@ class FusionMoE(nn.Module):
         gates : Tensor
             float32 (B, E), >= 0; exactly 0 for every expert without a wish.
         """
-        state = self.norm(
-            torch.cat([user, self._fuse(user, tokens, attention_mask)], dim=-1)
-        )  # (B, dc + dim)
+        fused = self._fuse(user, tokens, attention_mask)
+        state = self.norm(torch.cat([user, fused], dim=-1))  # (B, dc + dim)
         wanted = self._above(wish)  # (B, G, 2)
-        sides: list[Tensor | None] = [None] * len(self.kinds)
-        strengths: list[Tensor | None] = [None] * len(self.kinds)
-        for tag_kind in ("toward", "away", "against"):
-            places = [e for e, kind in enumerate(self.kinds) if kind == tag_kind]
-            column = _COLUMN[tag_kind]
-            for e, (strength, share) in zip(places, _deal(wanted[..., column], len(places)), strict=True):
-                sides[e], strengths[e] = torch.matmul(share, tag_vectors[:, : self.tag_dim]), strength
-        if any(kind.endswith("_text") for kind in self.kinds):
-            content, strength = self._contents(tokens, attention_mask)
-            for e, kind in enumerate(self.kinds):
-                if kind.endswith("_text"):
-                    column = _COLUMN[kind]
-                    sides[e], strengths[e] = content[:, column], strength[:, column]
+        dealt = self._deal_to_experts(tokens, attention_mask, wanted, tag_vectors)
         vectors, gates = [], []
-        for kind, side, strength in zip(self.kinds, sides, strengths, strict=True):
-            assert side is not None
-            assert strength is not None
-            side = -side if kind == "against" else side
+        for e, kind in enumerate(self.kinds):
+            strength, side = dealt[e]
             vector, weight = self.experts[self._weights[kind]](state, side, wanted.amax(1))
             vectors.append(vector)
             gates.append(strength * weight if self.learned_gates else strength)
         return torch.stack(vectors, dim=1), torch.stack(gates, dim=1)
+
+    def _deal_to_experts(
+        self, tokens: Tensor, attention_mask: Tensor, wanted: Tensor, tag_vectors: Tensor
+    ) -> dict[int, tuple[Tensor, Tensor]]:
+        """For each expert the strength (B,) of its wish, and where to: a side vector's tag or text part."""
+        dealt = {}
+        for tag_kind in ("toward", "away", "against"):
+            places = [e for e, kind in enumerate(self.kinds) if kind == tag_kind]
+            shares = _deal(wanted[..., _COLUMN[tag_kind]], len(places))
+            for e, (strength, share) in zip(places, shares, strict=True):
+                side = torch.matmul(share, tag_vectors[:, : self.tag_dim])
+                dealt[e] = strength, -side if tag_kind == "against" else side
+        if any(kind.endswith("_text") for kind in self.kinds):
+            content, sure = self._contents(tokens, attention_mask)
+            for e, kind in enumerate(self.kinds):
+                if kind.endswith("_text"):
+                    dealt[e] = sure[:, _COLUMN[kind]], content[:, _COLUMN[kind]]
+        return dealt
 
     def _above(self, x: Tensor) -> Tensor:
         """What exceeds the threshold, stretched to [0, 1]; exactly 0 below it."""
         return F.relu(x - self.threshold) / (1 - self.threshold)
 
     def _contents(self, tokens: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Contents of both polarities in the coordinates of items' texts, float32 (B, 2, text_dim), and how sure they are."""
+        """Contents of both polarities among items' texts, float32 (B, 2, text_dim), and how sure they are, (B, 2)."""
         content, strength = self.reader(tokens, attention_mask)
         place = torch.matmul(content - self.text_mean, self.text_basis)
         return F.normalize(place, dim=-1, eps=1e-6), self._above(strength)
@@ -185,8 +189,8 @@ def _deal(wanted: Tensor, places: int) -> list[tuple[Tensor, Tensor]]:
     Returns
     -------
     list of (Tensor, Tensor)
-        For each expert its strength (B,), and its shares of the tags (B, G): one tag, or for the last expert all that is left,
-        relative to the strongest.
+        For each expert its strength (B,), and its shares of the tags (B, G): one tag, or for the last expert all that
+        is left, relative to the strongest.
     """
     dealt, rest = [], wanted
     at = torch.arange(wanted.shape[1], device=wanted.device)[None]
@@ -222,7 +226,7 @@ class _Expert(nn.Module):
         nn.init.constant_(self.weight.bias, 0.0 if text else 3.0)
 
     def forward(self, state: Tensor, side: Tensor, strongest: Tensor) -> tuple[Tensor, Tensor]:
-        """Vector (B, D) and weight (B,) in [0, 1], from the state (B, dc + dim), the side vector and the strongest wishes (B, 2)."""
+        """Vector (B, D) and weight (B,) in [0, 1], of state (B, dc + dim), side vector and strongest wishes (B, 2)."""
         hidden = F.gelu(self.hidden(torch.cat([state, side, strongest], dim=-1)))
         side = F.softplus(self.gain(hidden)) * side
         side = F.pad(side, (self.empty, 0) if self.text else (0, self.empty))

@@ -1,4 +1,5 @@
-# What items' texts mean: sentence embeddings of the pretrained encoder, as it came, in the few directions that tell items apart.
+# What items' texts mean: sentence embeddings of the pretrained encoder, as it came, in the few directions that tell
+# items apart.
 """Text part of the side vectors."""
 
 from __future__ import annotations

@@ -81,17 +81,17 @@ class DPR(nn.Module):
         self.tag_embeddings.copy_(self.prompt_encoder.embed_names(tokenizer, self.config.tags))
 
     def read_wishes(self) -> None:
-        """Give Fusion the prompt encoder's own way to tell wished tokens; call it when the prompt encoder has changed."""
+        """Give Fusion the prompt encoder's way to tell wished tokens; call it when the prompt encoder has changed."""
         self.fusion.reader.load_state_dict(self.prompt_encoder.head.reader.state_dict())
 
     @torch.no_grad()
     def place_texts(self, embedded: Tensor, mean: Tensor, basis: Tensor) -> None:
-        """Keep where items' texts lie, from their embeddings float32 (N, p), and the directions that contents are read in.
+        """Keep where items' texts lie, and the directions that contents are read in.
 
         Parameters
         ----------
         embedded : Tensor
-            float32 (N, p).
+            float32 (N, p), of every item's text.
         mean, basis : Tensor
             float32 (p,) and (p, text_dim), as of :func:`dpr_train.item_texts.principal_directions`.
         """

@@ -19,7 +19,16 @@ from torch import Tensor, nn
 from dpr_train.config import PromptEncoderConfig
 from dpr_train.understanding import Understanding, UnderstandingHead
 
-__all__ = ["HEAD_FILE", "PromptEncoder", "build_prompt_encoder", "is_trained", "load_tokenizer", "pad_encodings", "save_prompt_encoder", "tokenize"]
+__all__ = [
+    "HEAD_FILE",
+    "PromptEncoder",
+    "build_prompt_encoder",
+    "is_trained",
+    "load_tokenizer",
+    "pad_encodings",
+    "save_prompt_encoder",
+    "tokenize",
+]
 
 HEAD_FILE = "understanding.safetensors"  # beside the encoder's weights where the head has been trained
 
@@ -49,7 +58,7 @@ class PromptEncoder(nn.Module):
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, tag_embeddings: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """``tokens`` float32 (B, T, p), ``wish`` float32 (B, G, 2) and ``released`` float32 (B, G) of a batch of prompts."""
+        """``tokens`` float32 (B, T, p), ``wish`` float32 (B, G, 2) and ``released`` float32 (B, G) of a batch."""
         tokens = self.tokens(input_ids, attention_mask)
         understood = self.head(tokens, attention_mask, tag_embeddings)
         return tokens, understood.wish, understood.released

@@ -26,7 +26,8 @@ class Understanding:
     presence : Tensor
         float32 (B, G), logit that the prompt speaks of tag g.
     roles : Tensor
-        float32 (B, T, 3), logits of each token's class: no wish (also where a tag is spoken of without one), asked for, refused.
+        float32 (B, T, 3), logits of each token's class: no wish (also where a tag is spoken of without one), asked,
+        refused.
     polarity : Tensor
         float32 (B, G, 3), probabilities of those classes where tag g is named.
     """
@@ -86,7 +87,8 @@ class TextReader(nn.Module):
         strength : Tensor
             float32 (B, 2) in [0, 1]: how sure it is that some token carries such a wish.
         """
-        wished = torch.softmax(self.roles(tokens), dim=-1)[..., ASKED:] * attention_mask[..., None]  # (B, T, 2)
+        roles = torch.softmax(self.roles(tokens), dim=-1)
+        wished = roles[..., ASKED:] * attention_mask[..., None]  # (B, T, 2)
         content = torch.matmul(wished.transpose(1, 2), self.content(tokens))  # (B, 2, p)
         return F.normalize(content, dim=-1, eps=1e-6), wished.amax(dim=1)
 
@@ -94,8 +96,9 @@ class TextReader(nn.Module):
 class UnderstandingHead(nn.Module):
     """A class for every token (no wish, asked, refused), a match of every token with every tag, and their meeting.
 
-    The class is decided token by token, by an encoder that has read the whole sentence; a tag's polarity is the class of
-    the tokens that name it. So two wishes in one sentence can't be swapped as a whole, and polarity is learned once for all tags.
+    The class is decided token by token, by an encoder that has read the whole sentence; a tag's polarity is the class
+    of the tokens that name it. So two wishes in one sentence can't be swapped as a whole, and polarity is learned once
+    for all tags.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ EMBEDDING_GROUP = 64
 def encode(
     matrix: FloatArray, *, levels: int, group: int
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float16]]:
-    """Codes int8 (R, C) in ``-levels..levels`` and scales float16 (R, C / group), so that codes * scales is near the matrix.
+    """Codes int8 (R, C) in ``-levels..levels`` and scales float16 (R, C / group), whose product is near the matrix.
 
     Encoding what :func:`decode` gave returns the same codes and scales.
 
@@ -50,5 +50,5 @@ def decode(codes: npt.NDArray[np.int8], scales: npt.NDArray[np.float16]) -> Floa
 def round_embeddings(encoder: PromptEncoder) -> None:
     """Round the word embeddings to four bits in place, before training: it then fits what will be shipped."""
     weight = encoder.encoder.embeddings.word_embeddings.weight  # type: ignore[union-attr]
-    codes, scales = encode(weight.numpy(), levels=EMBEDDING_LEVELS, group=EMBEDDING_GROUP)  # type: ignore[operator, union-attr]
-    weight.copy_(torch.from_numpy(decode(codes, scales)))  # type: ignore[operator, union-attr]
+    codes, scales = encode(weight.numpy(), levels=EMBEDDING_LEVELS, group=EMBEDDING_GROUP)  # type: ignore[operator]
+    weight.copy_(torch.from_numpy(decode(codes, scales)))  # type: ignore[operator]

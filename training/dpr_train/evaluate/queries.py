@@ -98,10 +98,11 @@ class Wording:
 
 
 def make_wordings(tags: Sequence[str]) -> list[Wording]:
-    """Wordings of the evaluation: ``seen`` in training; ``unseen families`` of idioms with known words; ``unseen words``.
+    """Wordings of the evaluation: ``seen`` in training; ``unseen families`` of idioms, known words; ``unseen words``.
 
-    ``unseen words`` are idioms of unseen families, too; they name tags by words that training never used where there are any, and in one of four
-    single wishes do not name the tag at all. The unseen wording was written apart and is frozen.
+    ``unseen words`` are idioms of unseen families, too; they name tags by words that training never used where there
+    are any, and in one of four single wishes do not name the tag at all. The unseen wording was written apart and is
+    frozen.
     """
     seen, test = load_corpus(), load_corpus("test")
     return [

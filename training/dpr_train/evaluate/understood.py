@@ -50,8 +50,12 @@ def draw_prompts(
     n = len(grammar.tags)
     pairs = [[int(t) for t in rng.choice(n, 2, replace=False)] for _ in range(count if n > 1 else 0)]
     return {
-        "ask": [grammar.single(rng, int(rng.integers(n)), refuse=False, meaning=meaning) for _ in range(count)],
-        "refuse": [grammar.single(rng, int(rng.integers(n)), refuse=True, meaning=meaning) for _ in range(count)],
+        "ask": [
+            grammar.single(rng, int(rng.integers(n)), refuse=False, meaning=meaning) for _ in range(count)
+        ],
+        "refuse": [
+            grammar.single(rng, int(rng.integers(n)), refuse=True, meaning=meaning) for _ in range(count)
+        ],
         "compound": [grammar.compound(rng, [a], [r]) for a, r in pairs],
         "neutral": [grammar.neutral(rng) for _ in range(count)],
     }
@@ -96,8 +100,8 @@ def understanding_metrics(
     -------
     dict
         ``ask``, ``refuse``, ``compound``, ``neutral``: exactly the prompt's wishes, and no other, were read;
-        ``reversed``: a wish was read with the opposite polarity; ``polarity``: of the wishes that were read at all, those with
-        the right polarity.
+        ``reversed``: a wish was read with the opposite polarity; ``polarity``: of the wishes that were read at all,
+        those with the right polarity.
     """
     metrics: dict[str, float] = {}
     counts: dict[str, int] = defaultdict(int)
@@ -125,4 +129,6 @@ def _kept(u: Understood) -> int:
 
 
 def _turned(u: Understood) -> int:
-    return len((set(u.prompt.asked) & u.refused) - u.asked) + len((set(u.prompt.refused) & u.asked) - u.refused)
+    return len((set(u.prompt.asked) & u.refused) - u.asked) + len(
+        (set(u.prompt.refused) & u.asked) - u.refused
+    )

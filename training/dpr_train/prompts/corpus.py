@@ -35,8 +35,8 @@ _PHRASES = "text"  # the domain of what only an item's text can tell
 class Template:
     """One sentence with slots, and the idiom that it belongs to.
 
-    A slot is named by its wish: ``tag``, ``yes``, ``no``, ``yes2``, ``no2``. It takes a noun phrase; written ``adj``, or with
-    ``_adj`` behind its name, an adjective.
+    A slot is named by its wish: ``tag``, ``yes``, ``no``, ``yes2``, ``no2``. It takes a noun phrase; written ``adj``,
+    or with ``_adj`` behind its name, an adjective.
     """
 
     text: str
@@ -70,7 +70,10 @@ class TagWords:
 
 @dataclass(frozen=True)
 class Annotated:
-    """A whole prompt, and ``(start, end, sign, tag)`` of its wishes: "+" asks, "-" refuses, "=" leaves none; tag "" for other content."""
+    """A whole prompt, and ``(start, end, sign, tag)`` of its wishes.
+
+    The sign "+" asks, "-" refuses, "=" leaves no wish; the tag is "" for content that no tag is about.
+    """
 
     text: str
     wishes: tuple[tuple[int, int, str, str], ...]
@@ -78,10 +81,11 @@ class Annotated:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Wording from one author: ``templates[kind]``, ``words[tag name]``, ``domains[domain]``, its tags' names, and whole prompts.
+    """One set of wording: ``templates[kind]``, ``words[tag name]``, ``domains[domain]``, its tags, and whole prompts.
 
-    The kinds are ``ask``, ``refuse``, ``release`` (a tag is spoken of, and no wish about it is left), ``compound``, ``two_asks``, ``two_refusals``, ``three``, ``two_one``, ``four`` and ``neutral``; a kind
-    without templates holds an empty tuple. Names of tags are kept in lower case in ``words`` and as written in ``domains``.
+    The kinds are ``ask``, ``refuse``, ``release`` (a tag is spoken of, and no wish about it is left), ``compound``,
+    ``two_asks``, ``two_refusals``, ``three``, ``two_one``, ``four`` and ``neutral``; a kind without templates holds an
+    empty tuple. Names of tags are kept in lower case in ``words`` and as written in ``domains``.
     """
 
     templates: Mapping[str, tuple[Template, ...]]
@@ -144,7 +148,7 @@ def _read_annotated(file: Traversable) -> tuple[Annotated, ...]:
 
 
 def _read_domains(folder: Traversable) -> dict[str, dict[str, TagWords]]:
-    """Words by domain: one domain a ``*_words.yaml``, several in ``other_words.yaml``, phrases in ``text_phrases.txt``."""
+    """Words by domain: one a ``*_words.yaml``, several in ``other_words.yaml``, phrases in ``text_phrases.txt``."""
     domains = {"genres": _read_words(yaml.safe_load(_text(folder / "genre_words.yaml")))}
     for domain in ("beauty", "news"):
         if (file := folder / f"{domain}_words.yaml").is_file():
@@ -183,7 +187,7 @@ def _read_templates(file: Traversable, slots: set[str]) -> tuple[Template, ...]:
 
 
 def without_words(corpus: Corpus, known: Corpus) -> Corpus:
-    """The corpus with only those words of tags that ``known`` does not use; a tag that none is left of keeps its own."""
+    """The corpus with only those words that ``known`` does not use; a tag that none is left of keeps its own."""
     words = {}
     for tag, entry in corpus.words.items():
         other = known.words_for(tag)

@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class Span(NamedTuple):
-    """Characters ``start:end`` of a prompt that speak of ``tag`` (-1: of something that is no tag): ask, refuse, or release.
+    """Characters ``start:end`` of a prompt that speak of ``tag`` (-1: of something that is no tag), and in which role.
 
     A released tag is spoken of without a wish being left: one taken back, or none to begin with. ``named`` tells a
     noun or an adjective in a slot from a whole clause that means the tag without naming it.
@@ -139,7 +139,7 @@ class PromptGrammar:
     def compound(
         self, rng: np.random.Generator, asked: Sequence[int], refused: Sequence[int], *, meaning: float = 0.0
     ) -> LabelledPrompt:
-        """Several wishes in one prompt: mostly a template made for their number where there is one, else joined clauses."""
+        """Several wishes in one prompt: mostly a template made for their number where there is one, else clauses."""
         kind = _KINDS.get((len(asked), len(refused)))
         if kind and self.templates[kind] and rng.random() < 0.7:
             slots: dict[str, tuple[int, Role]] = {}
@@ -156,7 +156,7 @@ class PromptGrammar:
         return LabelledPrompt(template.text, (), template.family)
 
     def draw(self, rng: np.random.Generator) -> LabelledPrompt:
-        """One training prompt: single wishes, compounds, a few that release a tag or are neutral; some in other clothes."""
+        """One training prompt: a single wish or a compound; a few release a tag or are neutral, some are dressed up."""
         if self._annotated and rng.random() < _ANNOTATED:
             return _dress(rng, _pick(rng, self._annotated))
         kind = rng.random()
@@ -189,7 +189,9 @@ class PromptGrammar:
         self, rng: np.random.Generator, kind: str, slots: Mapping[str, tuple[int, Role]]
     ) -> LabelledPrompt:
         """Draw a template whose slots these tags can fill, and put a word for its tag into every slot."""
-        fitting = self._fitting(kind, frozenset(w for w, (tag, _) in slots.items() if self.words[tag].adjectives))
+        fitting = self._fitting(
+            kind, frozenset(w for w, (tag, _) in slots.items() if self.words[tag].adjectives)
+        )
         return self.fill(rng, _pick(rng, fitting), slots)
 
     def _fitting(self, kind: str, adjectival: frozenset[str]) -> Sequence[Template]:
@@ -245,7 +247,7 @@ def _pick(rng: np.random.Generator, options: Sequence[T]) -> T:
 def _join(
     rng: np.random.Generator, clauses: Sequence[LabelledPrompt], joiners: Sequence[str] = _JOINERS
 ) -> LabelledPrompt:
-    text, spans = "", []
+    text, spans = "", list[Span]()
     for clause in clauses:
         if text:
             text = text.rstrip(".!?;, ")

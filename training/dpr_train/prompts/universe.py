@@ -14,7 +14,7 @@ __all__ = ["TagUniverse", "make_universe"]
 # How often each domain is drawn; what is left is shared by all others alike.
 _SHARES = {"genres": 0.45, "beauty": 0.08, "news": 0.07, "text": 0.12}
 _CATALOGUE, _CATALOGUE_SHARE = "catalogue", 0.3  # beside all domains together
-_HELD_BACK = 10  # one tag in so many of the other domains stays out: zero-shot understanding is measured on them
+_HELD_BACK = 10  # of the other domains' tags every tenth stays out: zero-shot understanding is measured on it
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ class PromptPool:
     def __len__(self) -> int:
         return len(self.prompts)
 
-    def batch(self, rows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    def batch(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
         """``tokens`` (B, T, p), ``attention_mask`` (B, T) and ``wish`` (B, G, 2) of prompts by number."""
         return stack_prompts([self.encoded[row] for row in rows])
 

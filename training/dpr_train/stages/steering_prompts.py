@@ -20,7 +20,16 @@ __all__ = ["TextWishes", "draw_pool", "text_wishes"]
 BoolArray = npt.NDArray[np.bool_]
 
 # How many tags each prompt asks for and refuses, and how often.
-_COUNTS = {(1, 0): 0.3, (0, 1): 0.27, (1, 1): 0.25, (2, 0): 0.05, (0, 2): 0.05, (1, 2): 0.03, (2, 1): 0.03, (2, 2): 0.02}
+_COUNTS = {
+    (1, 0): 0.3,
+    (0, 1): 0.27,
+    (1, 1): 0.25,
+    (2, 0): 0.05,
+    (0, 2): 0.05,
+    (1, 2): 0.03,
+    (2, 1): 0.03,
+    (2, 2): 0.02,
+}
 _ABOUT = 20  # a phrase is about so many items: those whose texts come nearest
 _LIKENESS = 0.25  # and only those that are at least so near (cosine)
 _TRIES = 20
@@ -129,4 +138,3 @@ def _draw_tags(grammar: PromptGrammar, carries: BoolArray, rng: np.random.Genera
         if obedient_items(prompt, carries).any():
             return prompt
     return grammar.single(rng, int(rng.choice(np.flatnonzero(carries.any(0)))), refuse=False)
-

@@ -28,7 +28,7 @@ def wish_labels(prompts: Sequence[LabelledPrompt], tags: Sequence[int]) -> Tenso
 
 
 def class_labels(encodings: Sequence[Encoding], prompts: Sequence[LabelledPrompt], length: int) -> Tensor:
-    """Class of every token, int64 (B, T): no wish, asked or refused where a span is; -1 for special tokens and padding."""
+    """Class of every token, int64 (B, T): asked or refused in such a span, else no wish; -1 where no word is."""
     labels = torch.full((len(prompts), length), -1, dtype=torch.int64)
     for row, (encoding, prompt) in enumerate(zip(encodings, prompts, strict=True)):
         special = torch.tensor(encoding.special_tokens_mask, dtype=torch.bool)

@@ -23,7 +23,7 @@ from dpr_train.understanding import NO_WISH
 
 __all__ = ["train_understanding"]
 
-_OWN_NAME = 0.75  # how often a tag goes by its own name rather than by one of the words that people use for it
+_OWN_NAME = 0.75  # how often a tag goes by its own name rather than by a word that people use for it
 _EXTRA_TAGS = 24  # tags that no prompt of the batch speaks of, to be told apart from those that one does
 
 
@@ -73,7 +73,7 @@ def train_understanding(
     stage = ResumableStage(folder, "understanding", encoder, optimizer, seed)
     chunks = -(-config.steps // config.checkpoint_every)
     bf16 = has_fast_bf16()
-    hide = _WordMask(tokenizer.token_to_id("[MASK]"), config.masked_words)
+    hide = _WordMask(tokenizer, config.masked_words)
     _set_dropout(encoder, config.dropout)
 
     def run_chunk(chunk: int, rng: np.random.Generator) -> Metrics:
@@ -111,7 +111,12 @@ def train_understanding(
 
 @torch.no_grad()
 def _embed_some_names(
-    encoder: PromptEncoder, tokenizer: Tokenizer, grammar: PromptGrammar, rng: np.random.Generator, *, bf16: bool
+    encoder: PromptEncoder,
+    tokenizer: Tokenizer,
+    grammar: PromptGrammar,
+    rng: np.random.Generator,
+    *,
+    bf16: bool,
 ) -> Tensor:
     """A name for every tag, float32 (G, p): its own, or one of its words, so that matching is about meaning.
 
@@ -174,7 +179,8 @@ def _losses(
     return {
         "presence": presence.sum(1).mean(),
         "polarity": polarity.sum() / present.sum().clamp(min=1),
-        "class": 2 * F.cross_entropy(understood.roles.float().flatten(0, 1), classes.flatten(), ignore_index=-1),
+        "class": 2
+        * F.cross_entropy(understood.roles.float().flatten(0, 1), classes.flatten(), ignore_index=-1),
         "match": 0.3 * match / len(prompts),
         "content": _content_loss(encoder, tokens, mask, contents, prompts),
     }
@@ -183,7 +189,10 @@ def _losses(
 class _WordMask:
     """Hides a share of the tokens that carry no wish: a polarity must not hang on one word of a template."""
 
-    def __init__(self, token: int, share: float) -> None:
+    def __init__(self, tokenizer: Tokenizer, share: float) -> None:
+        token = tokenizer.token_to_id("[MASK]")
+        if token is None:
+            raise ValueError("tokenizer: expected a token [MASK], got none")
         self.token = token
         self.share = share
 
@@ -198,7 +207,7 @@ def _set_dropout(encoder: PromptEncoder, share: float) -> None:
         if isinstance(module, torch.nn.Dropout):
             module.p = share
     for layer in encoder.encoder.encoder.layer:  # type: ignore[union-attr]
-        layer.attention.self.dropout.p = 0.0  # type: ignore[union-attr]
+        layer.attention.self.dropout.p = 0.0
 
 
 def _content_loss(
