@@ -52,9 +52,10 @@ class BackboneConfig(_Frozen):
 
 
 class PromptEncoderConfig(_Frozen):
-    """The language side: how many layers of the encoder are kept and how many tuned, and the width of the understanding head.
+    """The language side: the encoder's layers that are kept and those that are tuned, and the width of the head.
 
-    The lowest ``layers`` are kept: what decides a polarity is found early, and the upper ones only make sentences alike.
+    The lowest ``layers`` are kept: what decides a polarity is found early, and the upper ones only make sentences
+    alike.
     """
 
     base: str = "all-MiniLM-L6-v2"
@@ -67,8 +68,9 @@ class PromptEncoderConfig(_Frozen):
 class SteeringConfig(_Frozen):
     """Fusion and the experts.
 
-    ``tag_dim`` and ``text_dim`` are the widths of the parts of a side vector, dw = tag_dim + text_dim; ``experts`` names the kind of
-    each expert, in the order of axis E. ``separate_experts`` gives each kind weights of its own.
+    ``tag_dim`` and ``text_dim`` are the widths of the parts of a side vector, dw = tag_dim + text_dim; ``experts``
+    names the kind of each expert, in the order of axis E. ``separate_experts`` gives each kind weights of its own.
+    Without ``token_attention`` a prompt reaches the experts through its wishes alone.
     """
 
     tag_dim: int = Field(32, ge=1)
@@ -85,6 +87,7 @@ class SteeringConfig(_Frozen):
     )
     separate_experts: bool = True
     learned_gates: bool = True
+    token_attention: bool = True
     item_sides: tuple[Literal["tags", "text"], ...] = ("tags", "text")
     phi: Literal["relu", "softplus"] = "relu"
     phi_gain: float = Field(1.0, gt=0.0)
@@ -93,7 +96,7 @@ class SteeringConfig(_Frozen):
 
     @property
     def side_dim(self) -> int:
-        """dw."""
+        """Width dw of a side vector."""
         return self.tag_dim + self.text_dim
 
     @model_validator(mode="after")
@@ -141,8 +144,9 @@ class BackboneStage(_Frozen):
 class UnderstandingStage(_Frozen):
     """Stage 2: the prompt encoder, on generated text alone.
 
-    It is left out where the prompt encoder comes trained. ``masked_words`` of the words around the wishes are hidden in training, and
-    ``dropout`` works inside the encoder: both against learning templates by heart. ``domains`` of the wording are used, all by default.
+    It is left out where the prompt encoder comes trained. ``masked_words`` of the words around the wishes are hidden in
+    training, and ``dropout`` works inside the encoder: both against learning templates by heart. ``domains`` of the
+    wording are used, all by default.
     """
 
     steps: int = Field(6000, ge=1)
@@ -159,7 +163,9 @@ class UnderstandingStage(_Frozen):
 class SteeringStage(_Frozen):
     """Stage 3: Fusion, experts and side vectors, on cached user vectors and cached prompts.
 
-    ``text_share`` of the examples have a prompt about the target's text rather than about its tags.
+    ``text_share`` of the examples have a prompt about the target's text rather than about its tags. ``backbone_lr`` is
+    the rate at which the backbone learns with the experts; 0 leaves it as it is. While it learns, ``empty_share`` of
+    the examples have no prompt.
     """
 
     epochs: int = Field(3, ge=1)
@@ -169,6 +175,8 @@ class SteeringStage(_Frozen):
     forbidden_weight: float = Field(1.0, ge=0)
     prompts: int = Field(5000, ge=1)
     text_share: float = Field(0.2, ge=0, le=1)
+    backbone_lr: float = Field(0.0, ge=0)
+    empty_share: float = Field(0.4, ge=0, lt=1)
 
 
 class TrainConfig(_Frozen):

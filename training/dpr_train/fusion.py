@@ -55,6 +55,8 @@ class FusionMoE(nn.Module):
         Weights of its own for every kind of expert; otherwise all kinds that read the same share them.
     learned_gates : bool
         A gate is the wish's strength times a learned weight; otherwise the strength alone.
+    token_attention : bool
+        The user's state attends over the prompt's tokens; otherwise the experts know of a prompt by its wishes alone.
 
     References
     ----------
@@ -79,10 +81,12 @@ class FusionMoE(nn.Module):
         reader_dim: int,
         separate: bool = True,
         learned_gates: bool = True,
+        token_attention: bool = True,
     ) -> None:
         super().__init__()
         self.heads = heads
         self.learned_gates = learned_gates
+        self.token_attention = token_attention
         self.threshold = threshold
         self.tag_dim = tag_dim
         self.text_dim = text_dim
@@ -170,6 +174,8 @@ class FusionMoE(nn.Module):
 
     def _fuse(self, user: Tensor, tokens: Tensor, attention_mask: Tensor) -> Tensor:
         query = self.query(user)[:, None]  # (B, 1, dim)
+        if not self.token_attention:
+            return torch.zeros_like(query[:, 0])
         key, value = self.key_value(tokens).chunk(2, dim=-1)
         fused = F.scaled_dot_product_attention(
             self._split(query),

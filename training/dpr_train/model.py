@@ -63,6 +63,7 @@ class DPR(nn.Module):
             reader_dim=config.prompt_encoder.head_dim,
             separate=steering.separate_experts,
             learned_gates=steering.learned_gates,
+            token_attention=steering.token_attention,
         )
         vectors = torch.randn(len(config.tags), steering.tag_dim)
         if len(config.tags) <= steering.tag_dim:

@@ -1,0 +1,128 @@
+# Stage 3 with a backbone that learns, too: its answers change with every step, so nothing of it can be kept.
+"""Train Fusion, experts, side vectors and backbone together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dpr_train.backbones import Backbone
+from dpr_train.config import SteeringStage
+from dpr_train.model import DPR
+from dpr_train.progress import Progress
+from dpr_train.sequences import IntArray, pad_left
+from dpr_train.stages.prompt_pool import PromptPool
+from dpr_train.stages.resumable import Metrics, ResumableStage, adamw, cosine_lr
+from dpr_train.stages.steering_batches import Pairing, steering_losses, total_loss
+from dpr_train.tasks import recent_tag_counts
+
+__all__ = ["train_jointly"]
+
+
+def train_jointly(
+    model: DPR,
+    train: Sequence[IntArray],
+    pool: PromptPool,
+    config: SteeringStage,
+    *,
+    seed: int,
+    folder: Path,
+    progress: Progress,
+) -> list[Metrics]:
+    """Train in place, the backbone at ``config.backbone_lr``; the last epoch's weights are kept.
+
+    ``config.empty_share`` of the examples have no prompt. There all gates are 0 and the loss is that of the plain next
+    item, so that the backbone goes on recommending to those who ask for nothing. With a fresh backbone this is joint
+    training from scratch.
+
+    Parameters
+    ----------
+    model, train, pool, config, seed, folder, progress
+        As in :func:`dpr_train.stages.steering.train_steering`.
+    """
+    trained = nn.ModuleDict({"fusion": model.fusion, "backbone": model.backbone})
+    trained.register_parameter("tag_parts", model.tag_parts)
+    trained.register_parameter("biases", model.biases)
+    model.requires_grad_(False)
+    trained.requires_grad_(True)
+    model.fusion.reader.requires_grad_(False)  # it knows wished tokens from stage 2
+    steering = [p for name, p in trained.named_parameters() if not name.startswith("backbone.")]
+    optimizer = adamw((steering, config.lr), (model.backbone.parameters(), config.backbone_lr))
+    positions = _Positions.of(train, model.tag_matrix.numpy() > 0)
+    pairs = Pairing(positions.targets, positions.counts, pool)
+    steps = -(-len(positions.targets) // config.batch_size)
+
+    def run_epoch(epoch: int, rng: np.random.Generator) -> Metrics:
+        model.eval()
+        model.backbone.train()  # its dropout is what keeps it from learning the histories by heart
+        sums: dict[str, float] = {}
+        for step in range(steps):
+            done = epoch * steps + step
+            cosine_lr(optimizer, done, config.epochs * steps, warmup=max(1, steps // 4))
+            losses = _losses(model, positions, pairs, config, rng)
+            optimizer.zero_grad(set_to_none=True)
+            losses["all"].backward()
+            torch.nn.utils.clip_grad_norm_(trained.parameters(), 5.0)
+            optimizer.step()
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + value.item()
+            progress("steering", done + 1, config.epochs * steps, f"target {sums['target'] / (step + 1):.3f}")
+        return {name: value / steps for name, value in sums.items()}
+
+    log = ResumableStage(folder, "joint", trained, optimizer, seed).run(config.epochs, run_epoch)
+    model.eval()
+    return log
+
+
+@dataclass(frozen=True)
+class _Positions:
+    """Every training position with a history.
+
+    ``sequences[users[m]][:ends[m]]`` is the history of position m, ``targets[m]`` what follows; ``users``, ``ends`` and
+    ``targets`` are int64 (M,), ``counts`` int64 (M, G).
+    """
+
+    sequences: Sequence[IntArray]
+    users: IntArray
+    ends: IntArray
+    targets: IntArray
+    counts: IntArray
+
+    @classmethod
+    def of(cls, sequences: Sequence[IntArray], tag_matrix: npt.NDArray[np.bool_]) -> _Positions:
+        places = [(user, end) for user, sequence in enumerate(sequences) for end in range(1, len(sequence))]
+        users, ends = np.array(places, dtype=np.int64).T
+        targets = np.concatenate([sequence[1:] for sequence in sequences])
+        counts = np.stack([recent_tag_counts(sequences[user][:end], tag_matrix) for user, end in places])
+        return cls(sequences, users, ends, targets, counts)
+
+    def user_vectors(self, backbone: Backbone, rows: IntArray) -> Tensor:
+        """What the backbone says now of the histories of some positions, float32 (B, dc)."""
+        histories = [self.sequences[self.users[row]][: self.ends[row]] for row in rows]
+        longest = min(backbone.max_history, int(self.ends[rows].max()))
+        return backbone(torch.from_numpy(pad_left(histories, longest)))
+
+
+def _losses(
+    model: DPR, positions: _Positions, pairs: Pairing, config: SteeringStage, rng: np.random.Generator
+) -> dict[str, Tensor]:
+    """Losses of a batch, steered examples first, then those without a prompt; ``all`` is what is minimised."""
+    n_empty = round(config.batch_size * config.empty_share)
+    prompts, steered = pairs.draw(config.batch_size - n_empty, rng)
+    rows = np.concatenate([steered, rng.integers(len(positions.targets), size=n_empty)])
+    user = positions.user_vectors(model.backbone, rows)
+    targets = positions.targets[rows]
+    n = len(steered)
+    losses = steering_losses(model, user[:n], targets[:n], pairs.pool, prompts)
+    losses["all"] = total_loss(losses, config) * (n / len(rows))
+    if n_empty:
+        losses["plain"] = F.cross_entropy(model.backbone.logits(user[n:]), torch.from_numpy(targets[n:]))
+        losses["all"] = losses["all"] + losses["plain"] * (n_empty / len(rows))
+    return losses
