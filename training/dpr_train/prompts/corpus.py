@@ -110,7 +110,7 @@ def load_corpus(name: str = "corpus") -> Corpus:
     Raises
     ------
     ValueError
-        If a template has other slots than its kind expects; names file and line.
+        If a template has other slots than its kind expects, or a mark in a whole prompt is torn; names file and line.
     """
     folder = files("dpr_train.prompts") / name
     templates = {}
@@ -133,7 +133,7 @@ def load_corpus(name: str = "corpus") -> Corpus:
 def _read_annotated(file: Traversable) -> tuple[Annotated, ...]:
     """Lines with ``[words](+Tag)`` where a wish is; ``(+text)`` where it is about no tag."""
     prompts = []
-    for line in _text(file).splitlines():
+    for number, line in enumerate(_text(file).splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
             continue
         text, wishes, at = "", [], 0
@@ -143,7 +143,12 @@ def _read_annotated(file: Traversable) -> tuple[Annotated, ...]:
             wishes.append((len(text), len(text) + len(match["words"]), match["sign"], tag))
             text += match["words"]
             at = match.end()
-        prompts.append(Annotated(text + line[at:], tuple(wishes)))
+        text += line[at:]
+        if "[" in text or "]" in text:
+            raise ValueError(
+                f"{file.name} line {number}: expected [words](sign tag) at each wish, got {line}"
+            )
+        prompts.append(Annotated(text, tuple(wishes)))
     return tuple(prompts)
 
 
