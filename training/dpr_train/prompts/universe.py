@@ -57,6 +57,7 @@ def make_universe(
     domains : sequence of str, optional
         Domains of the corpus to use; all by default.
     """
+    wanted = {tag.casefold() for tag in catalogue}
     used = [d for d in corpus.domains if domains is None or d in domains]
     others = [d for d in used if d not in _SHARES]
     known = sum(_SHARES[d] for d in used if d in _SHARES)
@@ -67,7 +68,8 @@ def make_universe(
         names = corpus.domains[domain]
         kept = list(names)
         if domain in others:
-            held_back[domain] = tuple(names[_HELD_BACK - 1 :: _HELD_BACK])
+            every = names[_HELD_BACK - 1 :: _HELD_BACK]
+            held_back[domain] = tuple(name for name in every if name.casefold() not in wanted)
             kept = [name for name in names if name not in held_back[domain]]
         share = _SHARES[domain] if domain in _SHARES else (1 - known) / len(others)
         groups[domain] = (share, tuple(range(len(tags), len(tags) + len(kept))))
