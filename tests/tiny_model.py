@@ -28,7 +28,14 @@ from dpr_train.run import train
 
 LONGEST = 32  # tokens that the tiny encoder takes
 _UNDERSTANDING = UnderstandingStage(
-    steps=200, batch_size=32, lr_encoder=1e-2, lr_head=1e-2, checkpoint_every=10
+    steps=200,
+    batch_size=32,
+    lr_encoder=1e-2,
+    lr_head=1e-2,
+    domains=(),  # the catalogue's tags alone: the tiny tokenizer knows no other words
+    masked_words=0.0,
+    dropout=0.0,
+    checkpoint_every=10,
 )
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -67,9 +74,9 @@ def tiny_train_config(**changes: Any) -> TrainConfig:
         threads=1,
         backbone=BackboneConfig(dim=16, max_history=12),
         prompt_encoder=PromptEncoderConfig(
-            base="random", max_tokens=LONGEST, tuned_layers=2, head_dim=32, position_reach=4
+            base="random", max_tokens=LONGEST, layers=2, tuned_layers=2, head_dim=32
         ),
-        steering=SteeringConfig(side_dim=8, fusion_dim=16),
+        steering=SteeringConfig(tag_dim=8, text_dim=4, fusion_dim=16),
         stage1=BackboneStage(epochs=4),
         stage2=_UNDERSTANDING.model_copy(update={"steps": 20}),
         stage3=SteeringStage(epochs=2, batch_size=128, prompts=150),

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from dpr_train.config import PromptEncoderConfig
@@ -26,13 +27,20 @@ class TextEmbedder:
     ----------
     folder : Path
         Hugging Face folder of a sentence encoder (all-MiniLM-L6-v2); it is never trained.
+    layers : int
+        The lowest layers are read, all of an encoder that has fewer.
     max_tokens : int
-        Of a longer text the beginning is read.
+        Of a longer text the beginning is read, and as much as the encoder takes.
     """
 
-    def __init__(self, folder: Path, *, max_tokens: int = 64) -> None:
-        self.encoder = build_prompt_encoder(PromptEncoderConfig(max_tokens=max_tokens), folder).eval()
-        self.tokenizer: Tokenizer = load_tokenizer(folder, max_tokens)
+    def __init__(self, folder: Path, *, layers: int = 4, max_tokens: int = 64) -> None:
+        has = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = PromptEncoderConfig(
+            layers=min(layers, has.get("num_hidden_layers", layers)),
+            max_tokens=min(max_tokens, has.get("max_position_embeddings", max_tokens)),
+        )
+        self.encoder = build_prompt_encoder(config, folder).eval()
+        self.tokenizer: Tokenizer = load_tokenizer(folder, config.max_tokens)
         self.dim = self.encoder.token_dim
 
     @torch.no_grad()
@@ -48,10 +56,6 @@ class TextEmbedder:
             out[part] = F.normalize((tokens * weight).sum(1) / weight.sum(1), dim=-1)
             progress("reading texts", min(start + batch_size, len(order)), len(order), "")
         return out
-
-    def as_module(self) -> nn.Module:
-        """The encoder itself."""
-        return self.encoder
 
 
 def principal_directions(embeddings: Tensor, dim: int) -> tuple[Tensor, Tensor]:
