@@ -1,60 +1,55 @@
-# The pool finds prompts by what they ask for and refuse.
+# The pool keeps prompts with what the encoder says of them and with the items that obey.
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from dpr_train.config import PromptEncoderConfig
-from dpr_train.progress import silent
-from dpr_train.prompt_encoder import build_prompt_encoder, load_tokenizer
-from dpr_train.prompts import PromptGrammar, load_corpus
-from dpr_train.stages.prompt_pool import PromptPool, stack_prompts
+from dpr_train.prompts import LabelledPrompt, Span
+from dpr_train.stages.prompt_pool import PromptPool, obedient_items, stack_prompts
 
-TAGS = ("comedy", "horror", "war")
+CARRIES = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 0]], dtype=bool)  # four items, three tags
 
 
-def draw(encoder_folder: Path, size: int, tags: tuple[str, ...] = TAGS) -> PromptPool:
-    encoder = build_prompt_encoder(PromptEncoderConfig(max_tokens=16, head_dim=8), encoder_folder)
-    return PromptPool.draw(
-        PromptGrammar(load_corpus(), tags),
-        encoder,
-        load_tokenizer(encoder_folder, 16),
-        torch.randn(len(tags), encoder.token_dim),
-        size,
-        seed=0,
-        progress=silent,
-    )
+def wishes(
+    asked: tuple[int, ...] = (), refused: tuple[int, ...] = (), released: tuple[int, ...] = ()
+) -> LabelledPrompt:
+    spans = [Span(0, 1, tag, "ask") for tag in asked]
+    spans += [Span(0, 1, tag, "refuse") for tag in refused]
+    spans += [Span(0, 1, tag, "release") for tag in released]
+    return LabelledPrompt("x", tuple(spans))
 
 
-@pytest.mark.parametrize("size", [1, 60])
-def test_every_single_wish_and_none_are_there_however_small_the_pool(encoder_folder: Path, size: int) -> None:
-    pool = draw(encoder_folder, size)
-    assert pool.has(-1, -1)
-    assert all(pool.has(tag, -1) and pool.has(-1, tag) for tag in range(3))
-    assert all(pool.has(a, r) is (size == 60) for a in range(3) for r in range(3) if a != r)
-    assert not pool.has(1, 1)
+@pytest.mark.parametrize(
+    ("prompt", "items"),
+    [
+        (wishes(), [0, 1, 2, 3]),
+        (wishes(asked=(0,)), [0, 1]),
+        (wishes(asked=(0, 1)), [1]),
+        (wishes(asked=(0, 2)), []),
+        (wishes(refused=(1,)), [0, 3]),
+        (wishes(refused=(0, 1)), [3]),
+        (wishes(asked=(1,), refused=(0,)), [2]),
+        (wishes(asked=(1,), refused=(1,)), []),
+        (wishes(released=(0, 1)), [0, 1, 2, 3]),
+    ],
+)
+def test_items_that_obey(prompt: LabelledPrompt, items: list[int]) -> None:
+    assert np.flatnonzero(obedient_items(prompt, CARRIES)).tolist() == items
 
 
-def test_a_pool_of_one_tag_has_no_pairs(encoder_folder: Path) -> None:
-    pool = draw(encoder_folder, 30, ("comedy",))
-    assert pool.has(0, -1)
-    assert not pool.has(0, 0)
-
-
-def test_pick_draws_among_the_prompts_of_a_wish() -> None:
-    encoded = [(torch.full((length, 2), float(length)), torch.zeros(1, 2)) for length in (1, 2, 3, 4)]
-    pool = PromptPool([(0, -1), (-1, 0), (0, -1), (0, -1)], encoded)
-    rng = np.random.default_rng(0)
-    assert {pool.pick(0, -1, rng) for _ in range(40)} == {0, 2, 3}
-    tokens, mask, wish = pool.batch([2, 0])
-    assert tokens[:, :, 0].tolist() == [[3, 3, 3], [1, 0, 0]]
-    assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
-    assert mask.dtype == torch.int64
-    assert wish.shape == (2, 1, 2)
+def test_batches_are_found_by_number() -> None:
+    encoded = [(torch.full((n, 2), float(n)), torch.full((1, 2), n / 10)) for n in (1, 2, 3, 4)]
+    nothing = np.zeros((4, 1), dtype=bool)
+    pool = PromptPool([wishes()] * 4, encoded, np.ones((4, 5), dtype=bool), nothing, nothing)
+    assert len(pool) == 4
+    for rows in ([2, 0], np.array([2, 0])):
+        tokens, mask, wish = pool.batch(rows)
+        assert tokens[:, :, 0].tolist() == [[3, 3, 3], [1, 0, 0]]
+        assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
+        assert mask.dtype == torch.int64
+        torch.testing.assert_close(wish, torch.tensor([[[0.3, 0.3]], [[0.1, 0.1]]]))
 
 
 def test_stacking_pads_with_what_the_mask_hides() -> None:

@@ -1,49 +1,161 @@
-# Labels of stage 2: which tokens name which tag, and what counts as understood.
+# Stage 2: what a batch is compared with, what is hidden from the encoder, and that a few steps teach something.
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer, models
 
-from dpr_train.prompt_encoder import load_tokenizer
-from dpr_train.prompts import LabelledPrompt
-from dpr_train.stages.understanding import _labels, _token_labels, _understood
-
-
-def test_tokens_of_a_span_name_its_tag(encoder_folder: Path) -> None:
-    tokenizer = load_tokenizer(encoder_folder, 16)
-    prompts = [
-        LabelledPrompt("scary films but no war!", (1,), (2,), ((0, 11, 1), (19, 22, 2))),
-        LabelledPrompt("make me laugh", (0,)),
-    ]
-    encodings = tokenizer.encode_batch([p.text for p in prompts])
-    named, known = _token_labels(encodings, prompts, n_tags=3, length=9)
-    # [CLS] scary films but no war ! [SEP]
-    assert named[0, 1].tolist() == [0, 1, 1, 0, 0, 0, 0, 0, 0]
-    assert named[0, 2].tolist() == [0, 0, 0, 0, 0, 1, 0, 0, 0]
-    assert named[0, 0].sum() == named[1].sum() == 0
-    assert known[0].all(0).tolist() == [True] * 8 + [False]
-    # Nobody says which tokens of "make me laugh" mean comedy; that none of them names another tag is known.
-    assert not known[1, 0].any()
-    assert known[1, 1:].all(0).tolist() == [True] * 5 + [False] * 4
-
-
-def test_labels_by_tag() -> None:
-    asked, refused = _labels([LabelledPrompt("", (0, 2), (1,)), LabelledPrompt("")], 3)
-    assert asked.tolist() == [[1, 0, 1], [0, 0, 0]]
-    assert refused.tolist() == [[0, 1, 0], [0, 0, 0]]
-
-
-@pytest.mark.parametrize(
-    ("wish", "right"),
-    [
-        ([[0.9, 0.0], [0.1, 0.5]], True),
-        ([[0.9, 0.0], [0.1, 0.49]], False),  # one wish missed
-        ([[0.9, 0.6], [0.1, 0.5]], False),  # one too many
-        ([[0.0, 0.9], [0.5, 0.1]], False),  # the wrong way round
-    ],
+from dpr_train.config import PromptEncoderConfig, UnderstandingStage
+from dpr_train.progress import silent
+from dpr_train.prompt_encoder import PromptEncoder, build_prompt_encoder, load_tokenizer
+from dpr_train.prompts import Corpus, LabelledPrompt, PromptGrammar, Span, load_corpus
+from dpr_train.prompts.universe import TagUniverse, make_universe
+from dpr_train.stages.resumable import Metrics
+from dpr_train.stages.understanding import (
+    _batches,
+    _candidates,
+    _content_loss,
+    _embed_some_names,
+    _set_dropout,
+    _WordMask,
+    train_understanding,
 )
-def test_understood_means_exactly_its_wishes(wish: list[list[float]], right: bool) -> None:
-    assert _understood(torch.tensor(wish), LabelledPrompt("", (0,), (1,))) is right
+from dpr_train.understanding import ASKED, NO_WISH, REFUSED
+
+TAGS = ("comedy", "horror", "war")
+STAGE = UnderstandingStage(
+    steps=30, batch_size=16, lr_encoder=1e-2, lr_head=1e-2, checkpoint_every=10, evaluate_every=2
+)
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return load_corpus()
+
+
+@pytest.fixture(scope="module")
+def universe(corpus: Corpus) -> TagUniverse:
+    return make_universe(corpus, TAGS, ())
+
+
+@pytest.fixture(scope="module")
+def grammar(corpus: Corpus, universe: TagUniverse) -> PromptGrammar:
+    return universe.grammar(corpus)
+
+
+@pytest.fixture
+def encoder(encoder_folder: Path) -> PromptEncoder:
+    torch.manual_seed(0)
+    return build_prompt_encoder(
+        PromptEncoderConfig(max_tokens=32, layers=2, tuned_layers=1, head_dim=16), encoder_folder
+    )
+
+
+@pytest.fixture(scope="module")
+def tokenizer(encoder_folder: Path) -> Tokenizer:
+    return load_tokenizer(encoder_folder, 32)
+
+
+def test_a_batch_is_compared_with_its_own_tags_the_best_known_and_some_others(corpus: Corpus) -> None:
+    universe = make_universe(corpus)
+    prompts = [
+        LabelledPrompt("", (Span(0, 1, 700, "ask"), Span(0, 1, 30, "release"))),
+        LabelledPrompt("", (Span(0, 1, -1, "ask"), Span(0, 1, 700, "refuse"))),
+    ]
+    tags = _candidates(universe, prompts, np.random.default_rng(0))
+    assert tags == sorted(set(tags))
+    assert {700, 30, *universe.always} <= set(tags)
+    assert -1 not in tags
+    assert 10 < len(set(tags) - {700, 30, *universe.always}) <= 24
+    assert tags != _candidates(universe, prompts, np.random.default_rng(1))
+
+
+def test_batches_are_of_like_length_and_whole(grammar: PromptGrammar, tokenizer: Tokenizer) -> None:
+    batches = list(_batches(grammar, tokenizer, np.random.default_rng(0), 20, 8))
+    assert [len(prompts) for _, prompts in batches] == [8] * 20
+    spread = []
+    for encodings, prompts in batches:
+        assert [e.ids for e in encodings] == [tokenizer.encode(p.text).ids for p in prompts]
+        lengths = [len(e.ids) for e in encodings]
+        spread.append(max(lengths) - min(lengths))
+    assert np.mean(spread) < 4
+
+
+def test_only_words_without_a_wish_are_hidden(tokenizer: Tokenizer) -> None:
+    torch.manual_seed(0)
+    ids = torch.full((50, 4), 9)
+    classes = torch.tensor([[-1, NO_WISH, ASKED, REFUSED]]).repeat(50, 1)
+    hidden = _WordMask(tokenizer, 0.5)(ids, classes) == tokenizer.token_to_id("[MASK]")
+    assert not hidden[:, [0, 2, 3]].any()
+    assert 10 < hidden[:, 1].sum() < 40
+    assert torch.equal(_WordMask(tokenizer, 0.0)(ids, classes), ids)
+    with pytest.raises(ValueError, match=r"expected a token \[MASK\], got none"):
+        _WordMask(Tokenizer(models.WordLevel({"[UNK]": 0}, "[UNK]")), 0.1)
+
+
+def test_dropout_works_on_products_and_not_on_attention(encoder: PromptEncoder) -> None:
+    _set_dropout(encoder, 0.3)
+    for layer in encoder.encoder.encoder.layer:
+        assert layer.attention.self.dropout.p == 0
+        assert layer.attention.output.dropout.p == layer.output.dropout.p == 0.3
+    assert encoder.encoder.embeddings.dropout.p == 0.3
+
+
+def test_tags_go_by_other_names_now_and_then(
+    encoder: PromptEncoder, tokenizer: Tokenizer, grammar: PromptGrammar
+) -> None:
+    encoder.eval()
+    own = encoder.embed_names(tokenizer, TAGS)
+    drawn = [
+        _embed_some_names(encoder, tokenizer, grammar, np.random.default_rng(seed), bf16=False)
+        for seed in range(40)
+    ]
+    same = torch.stack([(names - own).abs().amax(-1) < 1e-4 for names in drawn]).float().mean()
+    assert 0.6 < same < 0.95
+
+
+def test_contents_are_compared_by_role(encoder: PromptEncoder) -> None:
+    contents = torch.eye(encoder.token_dim)[:3]
+    tokens, mask = torch.randn(2, 4, encoder.token_dim), torch.ones(2, 4, dtype=torch.int64)
+    asked = [LabelledPrompt("", (Span(0, 1, 0, "ask"), Span(0, 1, 1, "ask"))), LabelledPrompt("")]
+    refused = [LabelledPrompt("", (Span(0, 1, 0, "refuse"), Span(0, 1, 1, "refuse"))), LabelledPrompt("")]
+    read, _ = encoder.head.reader(tokens, mask)
+    both = (contents[0] + contents[1]) / 2**0.5
+    for role, prompts in enumerate((asked, refused)):
+        loss = _content_loss(encoder, tokens, mask, contents, prompts)
+        torch.testing.assert_close(loss, 1 - read[0, role] @ both)  # one wish has none to be told from
+    let_go = [LabelledPrompt("", (Span(0, 1, 0, "release"), Span(0, 1, -1, "ask")))] * 2
+    assert _content_loss(encoder, tokens, mask, contents, let_go) == 0
+
+
+def test_a_few_steps_teach_something_and_measure_now_and_then(
+    encoder: PromptEncoder,
+    tokenizer: Tokenizer,
+    universe: TagUniverse,
+    grammar: PromptGrammar,
+    tmp_path: Path,
+) -> None:
+    before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    measured: list[int] = []
+
+    def measure() -> Metrics:
+        measured.append(1)
+        return {"measured": float(len(measured))}
+
+    contents = torch.eye(encoder.token_dim)[: len(TAGS)]
+    log = train_understanding(
+        encoder, tokenizer, universe, grammar, contents, STAGE,
+        seed=0, folder=tmp_path, progress=silent, measure=measure,
+    )  # fmt: skip
+    losses = ("presence", "polarity", "class", "match", "content")
+    assert [set(metrics) - {"measured"} for metrics in log] == [set(losses)] * 3
+    assert [metrics.get("measured") for metrics in log] == [None, 1, 2]  # every second chunk, and the last
+    assert sum(log[-1][name] for name in losses) < 0.8 * sum(log[0][name] for name in losses)
+    assert not encoder.training
+    changed = {name for name, tensor in encoder.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert all(name.startswith(("encoder.encoder.layer.1.", "head.")) for name in changed)
+    assert {"head.match_scale", "head.reader.role.0.weight", "head.reader.content.weight"} <= changed
