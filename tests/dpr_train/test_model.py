@@ -7,17 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import pad
+from torch.nn.functional import normalize, pad
 
 from dpr_infer._core import Catalogue, ScoreRule
 from dpr_train.checkpoint import Checkpoint
 from dpr_train.config import BackboneConfig, ModelConfig, PromptEncoderConfig, SteeringConfig
+from dpr_train.item_texts import principal_directions
 from dpr_train.model import DPR
 from dpr_train.prompt_encoder import load_tokenizer
 from dpr_train.stages.prompt_pool import encode_prompts, stack_prompts
 
 TAGS = ("comedy", "horror", "war", "a tag of several words")
 N_ITEMS, BATCH = 30, 6
+TAG, TEXT = 6, 3
 
 
 def make(encoder_folder: Path, *, tags: tuple[str, ...] = TAGS, **steering: object) -> DPR:
@@ -25,8 +27,10 @@ def make(encoder_folder: Path, *, tags: tuple[str, ...] = TAGS, **steering: obje
         n_items=N_ITEMS,
         tags=tags,
         backbone=BackboneConfig(dim=8, max_history=5),
-        prompt_encoder=PromptEncoderConfig(max_tokens=16, head_dim=8),
-        steering=SteeringConfig.model_validate({"side_dim": 6, "fusion_dim": 8, **steering}),
+        prompt_encoder=PromptEncoderConfig(max_tokens=16, layers=2, head_dim=8),
+        steering=SteeringConfig.model_validate(
+            {"tag_dim": TAG, "text_dim": TEXT, "fusion_dim": 8, **steering}
+        ),
     )
     matrix = np.random.default_rng(0).random((N_ITEMS, len(tags))) < 0.4
     with torch.random.fork_rng():
@@ -34,7 +38,16 @@ def make(encoder_folder: Path, *, tags: tuple[str, ...] = TAGS, **steering: obje
         model = DPR(config, matrix, encoder_folder)
         for parameter in (*model.backbone.parameters(), *model.fusion.parameters(), model.biases):
             parameter.data.add_(0.3 * torch.randn_like(parameter))
+        if model.config.steering.text_dim:
+            place_random_texts(model)
     return model.eval()
+
+
+def place_random_texts(model: DPR) -> torch.Tensor:
+    """Give items invented texts and return their embeddings."""
+    embedded = normalize(torch.randn(N_ITEMS, model.prompt_encoder.token_dim), dim=-1)
+    model.place_texts(embedded, *principal_directions(embedded, model.config.steering.text_dim))
+    return embedded
 
 
 def query(model: DPR, *, wish: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -47,7 +60,16 @@ def query(model: DPR, *, wish: torch.Tensor | None = None) -> tuple[torch.Tensor
     return (user, *model.fusion(user, tokens, mask, drawn, model.tag_vectors))
 
 
-@pytest.mark.parametrize("experts", [("toward", "away"), ("away", "toward", "away", "toward"), ("away",)])
+@pytest.mark.parametrize(
+    "experts",
+    [
+        ("toward", "away"),
+        ("away", "toward", "away", "toward"),
+        ("away",),
+        ("toward", "toward", "away", "away", "toward_text", "away_text"),
+        ("toward", "against"),
+    ],
+)
 @pytest.mark.parametrize(("phi", "gain"), [("relu", 1.0), ("softplus", 2.5)])
 @torch.no_grad()
 def test_score_agrees_with_the_core(
@@ -56,7 +78,9 @@ def test_score_agrees_with_the_core(
     model = make(encoder_folder, phi=phi, phi_gain=gain, experts=experts)
     user, vectors, gates = query(model)
     items = model.item_vectors()
-    rule = ScoreRule(roles=experts, biases=model.expert_biases().tolist(), phi=phi, gain=gain)
+    rule = ScoreRule(
+        roles=list(model.fusion.roles), biases=model.expert_biases().tolist(), phi=phi, gain=gain
+    )
     arrays = [x.contiguous().numpy() for x in (user, vectors, gates)]
     catalogue = Catalogue(items.contiguous().numpy())
     for strength in (0.0, 0.7, 3.0):
@@ -71,10 +95,10 @@ def test_score_agrees_with_the_core(
 @pytest.mark.parametrize("phi", ["relu", "softplus"])
 @torch.no_grad()
 def test_without_a_wish_or_strength_the_ranking_is_plain(encoder_folder: Path, phi: str) -> None:
-    model = make(encoder_folder, phi=phi)
+    model = make(encoder_folder, phi=phi, experts=("toward", "away"))
     items = model.item_vectors()
     user, experts, gates = query(model, wish=torch.full((BATCH, len(TAGS), 2), 0.19))
-    plain = pad(user, (0, 6)) @ items.T
+    plain = pad(user, (0, TAG + TEXT)) @ items.T
     assert torch.equal(model.score(user, experts, gates, items), plain)
     user, experts, gates = query(model)
     assert torch.equal(model.score(user, experts, gates, items, strength=0.0), plain)
@@ -82,19 +106,61 @@ def test_without_a_wish_or_strength_the_ranking_is_plain(encoder_folder: Path, p
 
 
 @torch.no_grad()
-def test_an_item_vector_is_its_collaborative_part_and_the_sum_of_its_tags(encoder_folder: Path) -> None:
+def test_an_item_vector_is_its_collaborative_part_the_sum_of_its_tags_and_its_text(
+    encoder_folder: Path,
+) -> None:
     model = make(encoder_folder)
     vectors = model.item_vectors()
-    assert vectors.shape == (N_ITEMS, 8 + 6)
+    assert vectors.shape == (N_ITEMS, 8 + TAG + TEXT)
     torch.testing.assert_close(vectors[:, :8], model.backbone.item_vectors())
     for row in range(N_ITEMS):
         tags = np.flatnonzero(model.tag_matrix[row].numpy())
-        torch.testing.assert_close(vectors[row, 8:], model.tag_vectors[tags].sum(0))
+        torch.testing.assert_close(vectors[row, 8 : 8 + TAG], model.tag_parts[tags].sum(0))
+    assert torch.equal(vectors[:, 8 + TAG :], model.text_vectors)
+
+
+@pytest.mark.parametrize(("sides", "tags", "text"), [((), 0, 0), (("tags",), 1, 0), (("text",), 0, 1)])
+@torch.no_grad()
+def test_item_vectors_without_a_side(
+    encoder_folder: Path, sides: tuple[str, ...], tags: int, text: int
+) -> None:
+    whole, part = make(encoder_folder).item_vectors(), make(encoder_folder, item_sides=sides).item_vectors()
+    assert torch.equal(part[:, :8], whole[:, :8])
+    assert torch.equal(part[:, 8 : 8 + TAG], tags * whole[:, 8 : 8 + TAG])
+    assert torch.equal(part[:, 8 + TAG :], text * whole[:, 8 + TAG :])
+
+
+@torch.no_grad()
+def test_a_model_without_texts(encoder_folder: Path) -> None:
+    model = make(encoder_folder, text_dim=0, experts=("toward", "away"))
+    assert model.item_vectors().shape == (N_ITEMS, 8 + TAG)
+    user, experts, gates = query(model)
+    assert model.score(user, experts, gates, model.item_vectors()).shape == (BATCH, N_ITEMS)
+
+
+@torch.no_grad()
+def test_items_and_contents_share_the_space_of_texts(encoder_folder: Path) -> None:
+    model = make(encoder_folder)
+    embedded = place_random_texts(model)
+    torch.testing.assert_close(model.text_vectors.norm(dim=-1), torch.ones(N_ITEMS))
+    place = (embedded - model.fusion.text_mean) @ model.fusion.text_basis
+    torch.testing.assert_close(model.text_vectors, normalize(place, dim=-1))
+
+
+@torch.no_grad()
+def test_fusion_reads_wished_words_as_the_prompt_encoder_does(encoder_folder: Path) -> None:
+    model = make(encoder_folder)
+    ours, theirs = model.fusion.reader.state_dict(), model.prompt_encoder.head.reader.state_dict()
+    assert not torch.equal(ours["role.0.weight"], theirs["role.0.weight"])
+    model.read_wishes()
+    ours = model.fusion.reader.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 @torch.no_grad()
 def test_side_vectors_start_orthogonal_where_there_is_room(encoder_folder: Path) -> None:
     few = make(encoder_folder).tag_vectors
+    assert (few[:, TAG:] == 0).all()
     torch.testing.assert_close(few @ few.T, torch.eye(len(TAGS)), rtol=0, atol=1e-5)
     many = make(encoder_folder, tags=tuple(f"tag {g}" for g in range(9))).tag_vectors
     torch.testing.assert_close(many.norm(dim=1), torch.ones(9))
