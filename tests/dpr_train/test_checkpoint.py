@@ -23,6 +23,7 @@ FILES = (
     "prompt_encoder/config.json",
     "prompt_encoder/model.safetensors",
     "prompt_encoder/tokenizer.json",
+    "prompt_encoder/understanding.safetensors",
 )
 
 
@@ -132,7 +133,9 @@ def test_a_folder_that_is_no_checkpoint(tmp_path: Path) -> None:
         ({"format_version": 2}, "got {'format': 'dpr-checkpoint', 'format_version': 2}"),
         ({"n_items": 35}, "expected 35 rows, got 36"),
         ({"surprise": 1}, "surprise"),
-        ({"tags": ["comedy", "horror"]}, "size mismatch for tag_vectors"),
+        ({"prompt_encoder": {"max_tokens": 32, "layers": 2, "head_dim": 16}}, "understanding.safetensors"),
+        ({"prompt_encoder": {"max_tokens": 32, "layers": 3, "head_dim": 32}}, "the encoder has 2"),
+        ({"tags": ["comedy", "horror"]}, "size mismatch for tag_parts"),
     ],
 )
 def test_a_configuration_that_does_not_fit(copy: Path, change: dict[str, object], message: str) -> None:

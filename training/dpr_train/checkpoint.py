@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 
 from dpr_train.config import ModelConfig
 from dpr_train.model import DPR
-from dpr_train.prompt_encoder import load_tokenizer, save_prompt_encoder
+from dpr_train.prompt_encoder import HEAD_FILE, load_tokenizer, save_prompt_encoder
 
 __all__ = ["Checkpoint", "CheckpointError", "load_checkpoint", "save_checkpoint"]
 
@@ -125,7 +125,7 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     """
     folder = Path(folder)
     config = _read_config(folder)
-    for name in _FILES:
+    for name in (*_FILES, f"{_ENCODER}/{HEAD_FILE}"):  # a prompt encoder alone would be opened untrained
         if not (folder / name).exists():
             raise CheckpointError(f"{folder}: expected {name}, got none")
     with _reading(folder / "items.parquet"):

@@ -30,13 +30,13 @@ class Encoder:
 
     def eval(self) -> None: ...
 
-    def __call__(self, ids: Tensor, mask: Tensor, tag_embeddings: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, ids: Tensor, mask: Tensor, tag_embeddings: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         wish = torch.zeros(len(ids), len(TAGS), 2)
         for row, line in enumerate(ids.tolist()):
             for before, token in zip([0, *line], line, strict=False):
                 if token >= 2:
                     wish[row, token - 2, int(before == 1)] = 1
-        return torch.zeros(*ids.shape, 1), wish
+        return torch.zeros(*ids.shape, 1), wish, torch.zeros(len(ids), len(TAGS))
 
 
 def obedient_model() -> SimpleNamespace:
@@ -75,7 +75,7 @@ def measure() -> dict[tuple[str, str], ResultRow]:
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     texts = {"ask": "{tag} please", "refuse": "no {tag}", "compound": "{yes} but no {no}", "neutral": "hi"}
     templates = {kind: (Template(text, kind),) for kind, text in texts.items()}
-    corpus = Corpus(templates, {tag: TagWords((tag,)) for tag in TAGS})
+    corpus = Corpus(templates, {tag: TagWords((tag,)) for tag in TAGS}, {})
     rows = evaluate(
         obedient_model(),
         tokenizer,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from dpr_train.evaluate import TaskQueries, make_wordings
-from dpr_train.prompts import load_corpus
+from dpr_train.prompts import load_corpus, without_words
 
 TAGS = ("Comedy", "Horror", "War")
+NAMES = ["seen", "unseen families", "unseen words"]
 TASK = TaskQueries("positive", np.arange(60), np.arange(60) % 3, np.full(60, -1))
 
 
@@ -20,30 +21,45 @@ def test_prompts_depend_on_seed_and_task_alone() -> None:
 
 
 def test_wordings_name_what_is_asked_for() -> None:
-    seen, heldout = load_corpus(), load_corpus("heldout")
-    words = {"seen": seen, "new": seen, "new + words": heldout}
+    seen, test = load_corpus(), load_corpus("test")
+    corpora = dict(zip(NAMES, (seen, seen, without_words(test, seen)), strict=True))
     unnamed = {}
     for wording in make_wordings(TAGS):
-        nouns = [words[wording.name].words_for(tag).nouns for tag in TAGS]
+        words = [corpora[wording.name].words_for(tag) for tag in TAGS]
+        names = [[w.casefold() for w in (*entry.nouns, *entry.adjectives)] for entry in words]
         prompts = zip(wording.prompts(TASK, 0), TASK.asked, strict=True)
         unnamed[wording.name] = sum(
-            not any(noun.casefold() in text.casefold() for noun in nouns[tag]) for text, tag in prompts
+            not any(name in text.casefold() for name in names[tag]) for text, tag in prompts
         )
-    assert unnamed["seen"] == unnamed["new"] == 0
-    assert 5 <= unnamed["new + words"] <= 25  # one wish in four is meant without being named
+    assert unnamed["seen"] == unnamed["unseen families"] == 0
+    assert 5 <= unnamed["unseen words"] <= 25  # one wish in four is meant without being named
 
 
-def test_new_wordings_use_no_template_of_training() -> None:
+def test_unseen_wordings_use_no_template_of_training() -> None:
     by_name = {wording.name: wording.grammar for wording in make_wordings(TAGS)}
-    assert list(by_name) == ["seen", "new", "new + words"]
-    trained = {t for templates in by_name["seen"].templates.values() for t in templates}
-    for name in ("new", "new + words"):
-        assert trained.isdisjoint({t for templates in by_name[name].templates.values() for t in templates})
+    assert list(by_name) == NAMES
+    trained = {t.text for templates in by_name["seen"].templates.values() for t in templates}
+    for name in NAMES[1:]:
+        assert trained.isdisjoint(
+            {t.text for templates in by_name[name].templates.values() for t in templates}
+        )
+
+
+def test_unseen_words_are_new_where_there_are_any() -> None:
+    seen, families, words = (wording.grammar.words for wording in make_wordings(TAGS))
+    assert families == seen
+    for known, fresh in zip(seen, words, strict=True):
+        assert {n.casefold() for n in known.nouns}.isdisjoint(n.casefold() for n in fresh.nouns)
+    # A tag that the test wording does not know keeps its name.
+    assert make_wordings(("Beekeeping",))[2].grammar.words[0].nouns == ("Beekeeping", "beekeeping")
 
 
 def test_compounds_name_both_tags() -> None:
     seen = make_wordings(TAGS)[0]
-    nouns = [load_corpus().words_for(tag).nouns for tag in ("Comedy", "War")]
+    words = [load_corpus().words_for(tag) for tag in ("Comedy", "War")]
     task = TaskQueries("compound", np.arange(20), np.zeros(20, dtype=np.int64), np.full(20, 2))
     for text in seen.prompts(task, 0):
-        assert all(any(noun.casefold() in text.casefold() for noun in tag) for tag in nouns)
+        assert all(
+            any(name.casefold() in text.casefold() for name in (*entry.nouns, *entry.adjectives))
+            for entry in words
+        )
