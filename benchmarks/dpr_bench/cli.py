@@ -76,6 +76,41 @@ def kernel(
     run_kernel(options, console)
 
 
+@app.command()
+def ablations(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="Checkpoint folder: its backbone and prompt encoder are kept.")
+    ],
+    dataset: Annotated[str, typer.Option(help="The data set that it was trained on.")] = "ml-100k",
+    source: Annotated[str | None, typer.Option(help="Where the data come from; as for dpr-train.")] = None,
+    cache_dir: Annotated[Path, typer.Option(help="Where downloads are kept.")] = Path(".cache"),
+    seeds: Annotated[str, typer.Option(help="Seeds of stage 3, with commas between them.")] = "0,1,2",
+    variants: Annotated[
+        list[str] | None, typer.Option(help="Only variants with this in their name; may be repeated.")
+    ] = None,
+    scratch_epochs: Annotated[
+        int, typer.Option(min=1, help="Epochs of the variant that trains all from scratch.")
+    ] = 6,
+    threads: Annotated[int, typer.Option(min=1, help="Threads that torch uses.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Write JSON, table and plot into this folder.")] = None,
+) -> None:
+    """Train stage 3 again without one part at a time, and say what each part is worth."""
+    from dpr_bench.ablations.command import AblationOptions, run_ablations
+
+    options = AblationOptions(
+        checkpoint=checkpoint,
+        dataset=dataset,
+        source=source,
+        cache_dir=cache_dir,
+        seeds=[int(seed) for seed in seeds.replace(",", " ").split()],
+        variants=variants or [],
+        scratch_epochs=scratch_epochs,
+        threads=threads,
+        out=out,
+    )
+    run_ablations(options, console)
+
+
 def _table(rows: list[LatencyRow]) -> Table:
     table = Table(title="Latency, ms a call", caption="ratio: median over rounds, against dpr-infer")
     for column in ("case", "pipeline", "p50", "p90", "p99", "ratio"):

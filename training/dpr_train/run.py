@@ -36,7 +36,7 @@ from dpr_train.stages.steering import train_steering
 from dpr_train.stages.steering_prompts import draw_pool, text_wishes
 from dpr_train.train_encoder import fit_prompt_encoder
 
-__all__ = ["RunError", "train"]
+__all__ = ["RunError", "prepare_steering", "steering_prompts", "train"]
 
 
 class RunError(Exception):
@@ -142,7 +142,7 @@ def train(
     log = train_steering(
         model,
         split.train,
-        _steering_prompts(model, tokenizer, embed, config, dataset.items.descriptions, progress),
+        steering_prompts(model, tokenizer, embed, config, dataset.items.descriptions, progress),
         config.stage3,
         seed=config.seed,
         folder=stages / "steering",
@@ -245,7 +245,7 @@ def prepare_steering(
         model.place_texts(embedded, *principal_directions(embedded, model.config.steering.text_dim))
 
 
-def _steering_prompts(
+def steering_prompts(
     model: DPR,
     tokenizer: Tokenizer,
     embed: TextEmbedder,
@@ -253,6 +253,15 @@ def _steering_prompts(
     descriptions: Sequence[str],
     progress: Progress,
 ) -> PromptPool:
+    """The prompts that stage 3 trains on, encoded.
+
+    Parameters
+    ----------
+    model, tokenizer, embed, descriptions, progress
+        As in :func:`prepare_steering`, which comes first.
+    config : TrainConfig
+        Its seed draws the prompts.
+    """
     corpus = load_corpus()
     texts = None
     if config.stage3.text_share and config.steering.text_dim:

@@ -104,8 +104,8 @@ def test_backbone_and_experts_learn_and_the_prompt_encoder_does_not(
         moved = not torch.equal(value, fresh[key])
         if frozen or key in ("backbone.item_embedding.weight", "tag_parts", "fusion.query.weight"):
             assert moved is not frozen, key
-    assert log[-1]["all"] < log[0]["all"] - 0.1
-    assert log[-1]["target"] < log[0]["target"] - 0.1
+    assert log[-1]["all"] < log[0]["all"] - 0.03
+    assert log[-1]["target"] < log[0]["target"] - 0.03
     assert "plain" in log[-1]
     assert not model.backbone.training
 
