@@ -16,9 +16,10 @@ Run = Callable[..., tuple[int, str, str]]
 
 FEW_STEPS = {
     "backbone": {"dim": 16},
-    "prompt_encoder": {"max_tokens": 32, "tuned_layers": 1, "head_dim": 16},
+    "prompt_encoder": {"max_tokens": 32, "layers": 2, "tuned_layers": 1, "head_dim": 16},
+    "steering": {"text_dim": 4},
     "stage1": {"epochs": 1},
-    "stage2": {"steps": 5},
+    "stage2": {"steps": 5, "domains": []},
     "stage3": {"epochs": 1, "prompts": 30},
 }
 

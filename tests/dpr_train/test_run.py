@@ -6,11 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from dpr_train.checkpoint import load_checkpoint
 from dpr_train.config import TrainConfig
 from dpr_train.data import make_synthetic
 from dpr_train.evaluate import ResultRow
+from dpr_train.item_texts import TextEmbedder
+from dpr_train.prompt_encoder import HEAD_FILE
 from dpr_train.run import RunError, train
 from tiny_model import tiny_dataset, tiny_train_config
 
@@ -145,6 +148,70 @@ def test_data_without_tags_are_refused(encoder_folder: Path, tmp_path: Path) -> 
     with pytest.raises(RunError, match="'synthetic': expected items with tags, got none"):
         train(untagged, tiny_train_config(), tmp_path / "out", encoder_folder=encoder_folder)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def trained_encoder(finished: Path) -> Path:
+    return finished / "prompt_encoder"
+
+
+def test_a_trained_prompt_encoder_is_taken_as_it_is(
+    finished: Path, trained_encoder: Path, encoder_folder: Path, tmp_path: Path
+) -> None:
+    out, reported = tmp_path / "out", []
+    rows = run(
+        out, trained_encoder, text_folder=encoder_folder, report=lambda stage, _: reported.append(stage)
+    )
+    assert reported == ["backbone", "steering"]
+    before, after = content(finished), content(out)
+    for name in ("model.safetensors", HEAD_FILE, "tokenizer.json"):
+        assert before[f"prompt_encoder/{name}"] == after[f"prompt_encoder/{name}"]
+    assert before["model.safetensors"] == after["model.safetensors"]  # the same stages 1 and 3 follow
+    assert [row.as_dict() for row in rows] == load_checkpoint(finished).training["metrics"]["test"]
+    assert "understanding" not in load_checkpoint(out).training["metrics"]
+
+
+def test_a_backbone_is_taken_over(finished: Path, encoder_folder: Path, tmp_path: Path) -> None:
+    theirs = load_checkpoint(finished).model.backbone
+    seen = set()
+    run(
+        tmp_path / "out",
+        encoder_folder,
+        tiny_train_config(seed=5),
+        trained_backbone=theirs,
+        progress=lambda what, *_: seen.add(what),
+    )
+    assert "backbone" not in seen
+    ours = load_checkpoint(tmp_path / "out").model.backbone.state_dict()
+    assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.state_dict().items())
+
+
+def test_texts_lie_in_the_side_vectors(finished: Path) -> None:
+    model = load_checkpoint(finished).model
+    torch.testing.assert_close(model.text_vectors.norm(dim=-1), torch.ones(model.config.n_items))
+    assert model.text_vectors.unique(dim=0).shape[0] > 10
+    assert torch.equal(model.item_vectors()[:, -4:], model.text_vectors)
+
+
+def test_a_text_encoder_of_another_width_is_named(
+    encoder_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Wider(TextEmbedder):
+        def __init__(self, folder: Path) -> None:
+            super().__init__(folder)
+            self.dim += 1
+
+    monkeypatch.setattr("dpr_train.run.TextEmbedder", Wider)
+    with pytest.raises(RunError, match="expected an encoder as wide as the prompt encoder, 32, got 33"):
+        run(tmp_path / "out", encoder_folder, text_folder=encoder_folder)
+    assert not (tmp_path / "out").exists()
+
+
+def test_restart_spares_the_prompt_encoder_that_it_needs(finished: Path, trained_encoder: Path) -> None:
+    before = content(finished)
+    with pytest.raises(RunError, match="which --restart empties"):
+        run(finished, trained_encoder, restart=True)
+    assert content(finished) == before
 
 
 def test_items_without_tags_and_a_small_prompt_pool(encoder_folder: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from dpr_train.encoder_package import PackageError, pack_prompt_encoder, shipped
 from dpr_train.encoders import fetch_minilm
 from dpr_train.evaluate import evaluate, results_markdown, results_table
 from dpr_train.presets import SHIPPED_ENCODER, preset
+from dpr_train.prompt_encoder import is_trained
 from dpr_train.run import RunError, train
 from dpr_train.train_encoder import train_prompt_encoder
 
@@ -90,8 +91,9 @@ def train_command(
     settings = _settings(preset(dataset, backbone, quick=quick), config, seed, threads)
     data = load_dataset(dataset, cache_dir=cache_dir, source=source)
     console.print(f"[bold]{data.name}[/bold]\n{data.report}", highlight=False)
-    minilm = fetch_minilm(_cache(cache_dir))
     encoder = prompt_encoder or shipped_prompt_encoder(_cache(cache_dir))
+    # Texts are read by the encoder that prompts were learned from: all-MiniLM-L6-v2, or the user's own.
+    texts = fetch_minilm(_cache(cache_dir)) if is_trained(encoder) else encoder
     trained = load_checkpoint(backbone_from).model if backbone_from else None
     if trained is not None:
         settings = settings.model_copy(update={"backbone": trained.config.backbone})
@@ -102,7 +104,7 @@ def train_command(
                 settings,
                 out,
                 encoder_folder=encoder,
-                text_folder=minilm,
+                text_folder=texts,
                 trained_backbone=trained.backbone if trained is not None else None,
                 restart=restart,
                 progress=screen.progress,

@@ -104,6 +104,12 @@ def train(
     split = leave_one_out(dataset.sequences)
     model = DPR(_model_config(dataset, config), dataset.tag_matrix, encoder_folder)
     tokenizer = load_tokenizer(encoder_folder, config.prompt_encoder.max_tokens)
+    embed = TextEmbedder(text_folder or encoder_folder)
+    if embed.dim != model.prompt_encoder.token_dim:
+        raise RunError(
+            f"{text_folder}: expected an encoder as wide as the prompt encoder, "
+            f"{model.prompt_encoder.token_dim}, got {embed.dim}"
+        )
     identity = {
         "name": dataset.name,
         "data": dataset.source_sha256,
@@ -116,7 +122,6 @@ def train(
     stages = out / "stages"
     metrics: dict[str, Any] = {}
 
-    embed = TextEmbedder(text_folder or encoder_folder)
     if trained_backbone is not None:
         model.backbone.load_state_dict(trained_backbone.state_dict())
     understand = None
