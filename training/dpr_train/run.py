@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 import shutil
 from collections.abc import Callable, Sequence
@@ -28,6 +27,7 @@ from dpr_train.model import DPR
 from dpr_train.progress import Progress, silent
 from dpr_train.prompt_encoder import is_trained, load_tokenizer
 from dpr_train.prompts import PromptGrammar, load_corpus
+from dpr_train.run_folder import RunError, claim_folder
 from dpr_train.stages.backbone import next_item_metrics, train_backbone
 from dpr_train.stages.backbone_process import BackboneProcess
 from dpr_train.stages.prompt_pool import PromptPool
@@ -37,10 +37,6 @@ from dpr_train.stages.steering_prompts import draw_pool, text_wishes
 from dpr_train.train_encoder import fit_prompt_encoder
 
 __all__ = ["RunError", "prepare_steering", "steering_prompts", "train"]
-
-
-class RunError(Exception):
-    """The output folder can't take this run."""
 
 
 def train(
@@ -118,7 +114,7 @@ def train(
         "backbone": None if trained_backbone is None else _digest(trained_backbone),
         "config": config.model_dump(mode="json"),
     }
-    _claim(out, identity, restart=restart)
+    claim_folder(out, identity, restart=restart)
     stages = out / "stages"
     metrics: dict[str, Any] = {}
 
@@ -292,46 +288,6 @@ def _digest(backbone: Backbone) -> str:
     for name, tensor in sorted(backbone.state_dict().items()):
         state.update(name.encode() + tensor.numpy().tobytes())
     return state.hexdigest()
-
-
-def _claim(out: Path, identity: dict[str, Any], *, restart: bool) -> None:
-    """Make sure that the folder is new, or holds the beginning of this very run."""
-    if restart and out.exists():
-        if any(out.iterdir()) and not _is_ours(out):
-            raise RunError(f"{out}: expected a checkpoint or a begun run to forget, got other files")
-        for name in ("stages", "prompt_encoder", ".partial"):
-            shutil.rmtree(out / name, ignore_errors=True)
-        for name in ("config.json", "run.json"):
-            (out / name).unlink(missing_ok=True)
-    if (out / "config.json").exists():
-        raise RunError(
-            f"{out} holds a finished checkpoint; expected a new folder, or --restart to train again"
-        )
-    record = out / "run.json"
-    if record.exists():
-        begun = json.loads(record.read_text(encoding="utf-8"))
-        if begun != identity:
-            different = ", ".join(_differences(begun, identity))
-            raise RunError(
-                f"{out} holds an unfinished run that differs in {different}; use --restart to begin again"
-            )
-    elif out.exists() and any(out.iterdir()) and not restart:
-        raise RunError(f"{out} is not empty; expected a new folder, or one that a training run left")
-    out.mkdir(parents=True, exist_ok=True)
-    record.write_text(json.dumps(identity, indent=2) + "\n", encoding="utf-8")
-
-
-def _is_ours(out: Path) -> bool:
-    """Whether a training run left this folder; files of anything else must not be deleted."""
-    config = out / "config.json"
-    return (out / "run.json").exists() or (config.is_file() and b'"dpr-checkpoint"' in config.read_bytes())
-
-
-def _differences(begun: Any, identity: Any, path: str = "") -> list[str]:
-    if isinstance(begun, dict) and isinstance(identity, dict):
-        keys = sorted(begun.keys() | identity.keys())
-        return [d for key in keys for d in _differences(begun.get(key), identity.get(key), f"{path}.{key}")]
-    return [] if begun == identity else [f"{path.lstrip('.')} ({begun!r}, now {identity!r})"]
 
 
 def _model_config(dataset: Dataset, config: TrainConfig) -> ModelConfig:
