@@ -15,6 +15,7 @@ from dpr_bench.machine import describe_machine
 from dpr_bench.report import write_latency
 from dpr_infer import DprError
 from dpr_train.checkpoint import CheckpointError
+from dpr_train.data import DataError
 
 __all__ = ["main"]
 
@@ -77,6 +78,45 @@ def kernel(
 
 
 @app.command()
+def quality(
+    checkpoints: Annotated[list[Path], typer.Argument(help="Checkpoint folders, one a seed.")],
+    dataset: Annotated[
+        str, typer.Option(help="Data set that they were trained on: a name or a folder.")
+    ] = "ml-100k",
+    source: Annotated[str | None, typer.Option(help="Where the data come from, as for dpr-train.")] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(help="Bundle of one of them: adds conversations, as the runtime reads them."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write JSON, tables and plots into this folder.")] = None,
+    language_model: Annotated[
+        int,
+        typer.Option(min=0, help="Try a small language model as re-ranker on so many queries of each task."),
+    ] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Threads that torch uses.")] = 1,
+    cache_dir: Annotated[
+        Path | None, typer.Option(help="Folder for downloads.  [default: the user's cache folder]")
+    ] = None,
+    users: Annotated[int, typer.Option(min=0, hidden=True)] = 0,
+) -> None:
+    """Compare steering with filters and text baselines, and measure how prompts are understood."""
+    from dpr_bench.quality.command import QualityOptions, run_quality  # training's modules
+
+    options = QualityOptions(
+        checkpoints=checkpoints,
+        dataset=dataset,
+        source=source,
+        bundle=bundle,
+        out=out,
+        cache_dir=cache_dir,
+        language_model=language_model,
+        threads=threads,
+        users=users,
+    )
+    run_quality(options, console)
+
+
+@app.command()
 def ablations(
     checkpoint: Annotated[
         Path, typer.Argument(help="Checkpoint folder: its backbone and prompt encoder are kept.")
@@ -125,7 +165,7 @@ def main() -> None:
     """Run ``dpr-bench``: exit code 0, 1 if nothing could be measured, 2 for wrong arguments."""
     try:
         app()
-    except (DprError, CheckpointError, OSError, ValueError) as error:
+    except (DprError, CheckpointError, DataError, OSError, ValueError) as error:
         Console(stderr=True, soft_wrap=True).print(
             f"dpr-bench: {error}", style="red", highlight=False, markup=False
         )

@@ -1,0 +1,1 @@
+"""Quality of promptable recommendation: every system on the same queries, and how prompts are understood."""

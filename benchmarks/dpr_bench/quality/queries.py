@@ -1,0 +1,86 @@
+# Which users are asked what, and in which words. The tasks are dpr_train's; here the tag is also chosen without a rule.
+"""Evaluation queries: the tag chosen hard, as in training, or uniformly; prompts that remember their idiom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from dpr_train.evaluate import TASKS, TaskQueries, Wording, make_tasks
+from dpr_train.prompts import LabelledPrompt
+from dpr_train.tasks import recent_tag_counts
+
+__all__ = ["CHOICES", "HABIT", "choose_uniformly", "draw_prompts", "make_queries", "recent_counts"]
+
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+
+CHOICES = ("hard", "uniform")
+HABIT = 3  # of the last ten items: so many with a tag make a habit
+_UNIFORM_SEED = 7919  # apart from the seed of the prompts' words
+
+
+def make_queries(
+    choice: str, histories: Sequence[IntArray], targets: IntArray, tags: BoolArray, *, seed: int
+) -> list[TaskQueries]:
+    """Queries of the four tasks.
+
+    Parameters
+    ----------
+    choice : {"hard", "uniform"}
+        "hard" asks for the tag of the target that the habit leads to least, and refuses the strongest habit that the
+        target breaks. "uniform" asks for any tag of the target, and refuses any habit (at least three of the last ten
+        items) that the target breaks: nothing about the choice is known to whoever trains.
+    histories : sequence of int64 arrays
+        Item rows before each target.
+    targets : int64 (U,)
+        Item rows.
+    tags : bool (N, G)
+        Which item has which tag.
+    seed : int
+        Of the uniform choice.
+    """
+    if choice == "hard":
+        return make_tasks(histories, targets, tags)
+    rng = np.random.default_rng([seed, _UNIFORM_SEED])
+    carried = tags[targets]  # (U, G)
+    habits = ~carried & (recent_counts(histories, tags) >= HABIT)
+    asked, refused = choose_uniformly(carried, rng), choose_uniformly(habits, rng)
+    nothing = np.full(len(targets), -1, dtype=np.int64)
+    parts = {
+        "standard": (np.ones(len(targets), dtype=np.bool_), nothing, nothing),
+        "positive": (asked >= 0, asked, nothing),
+        "negative": (refused >= 0, nothing, refused),
+        "compound": ((asked >= 0) & (refused >= 0), asked, refused),
+    }
+    queries = []
+    for name in TASKS:
+        chosen, wanted, turned_down = parts[name]
+        users = np.flatnonzero(chosen)
+        queries.append(TaskQueries(name, users, wanted[users], turned_down[users]))
+    return queries
+
+
+def recent_counts(histories: Sequence[IntArray], tags: BoolArray) -> IntArray:
+    """How many of the last ten items of each history carry each tag, int64 (U, G)."""
+    return np.stack([recent_tag_counts(history, tags) for history in histories])
+
+
+def choose_uniformly(allowed: BoolArray, rng: np.random.Generator) -> IntArray:
+    """One allowed column of each row, each as likely as the others: bool (U, G) -> int64 (U,); -1 where none is."""
+    draws = np.where(allowed, rng.random(allowed.shape), -1.0)
+    return np.where(allowed.any(1), draws.argmax(1), -1)
+
+
+def draw_prompts(wording: Wording, task: TaskQueries, seed: int) -> list[LabelledPrompt]:
+    """The prompts of ``wording.prompts(task, seed)``, word for word, with their labels and families."""
+    rng = np.random.default_rng([seed, TASKS.index(task.name)])
+    return [_prompt(wording, int(a), int(r), rng) for a, r in zip(task.asked, task.refused, strict=True)]
+
+
+def _prompt(wording: Wording, asked: int, refused: int, rng: np.random.Generator) -> LabelledPrompt:
+    if asked >= 0 and refused >= 0:
+        return wording.grammar.compound(rng, [asked], [refused])
+    return wording.grammar.single(rng, max(asked, refused), refuse=refused >= 0, meaning=wording.meaning)
