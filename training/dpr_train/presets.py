@@ -13,10 +13,25 @@ __all__ = ["SHIPPED_ENCODER", "preset"]
 SHIPPED_ENCODER = UnderstandingStage(steps=4500, batch_size=64)
 
 _PRESETS = {
+    # About 70 s an epoch on one core with bfloat16. SASRec's validation NDCG@10 is flat, at .203, from epoch 26 on.
     "ml-1m": TrainConfig(
-        backbone=BackboneConfig(max_history=200, dropout=0.2),
+        backbone=BackboneConfig(
+            dim=128,
+            heads=4,
+            max_history=200,
+            dropout=0.3,
+            hidden=256,
+            relative_bias=True,
+            quick_dropout=True,
+        ),
         stage1=BackboneStage(
-            epochs=16, batch_size=32, lr=1.5e-3, weight_decay=0.01, evaluate_every=2, bf16=True
+            epochs=46,
+            batch_tokens=5000,
+            lr=1e-3,
+            weight_decay=0.1,
+            evaluate_every=1,
+            bf16=True,
+            average=0.998,
         ),
         stage3=SteeringStage(epochs=1),
     ),
@@ -54,6 +69,9 @@ def preset(dataset: str, backbone: str = "sasrec", *, quick: bool = False) -> Tr
     """
     config = _PRESETS.get(dataset, TrainConfig())
     changes: dict[str, Any] = {"backbone": config.backbone.model_copy(update={"kind": backbone})}
+    if backbone == "bert4rec" and dataset == "ml-1m":
+        # One training position in 30 has a user vector: as many steps as with the others.
+        changes["stage3"] = config.stage3.model_copy(update={"epochs": 30 * config.stage3.epochs})
     if quick:
         changes["stage1"] = config.stage1.model_copy(update={"epochs": 4})
         changes["stage2"] = config.stage2.model_copy(
