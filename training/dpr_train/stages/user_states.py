@@ -17,7 +17,7 @@ from dpr_train.tasks import recent_tag_counts
 
 __all__ = ["UserStates", "collect_user_states"]
 
-# Three minutes on one thread for d = 128 and two blocks.
+# Fifty seconds on one thread for d = 128 and two blocks.
 _MOST_TOKENS = 4_000_000
 
 
