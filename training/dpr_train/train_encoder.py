@@ -24,9 +24,12 @@ from dpr_train.stages.resumable import Metrics
 from dpr_train.stages.understanding import train_understanding
 from dpr_train.weight_codes import round_embeddings
 
-__all__ = ["fit_prompt_encoder", "train_prompt_encoder"]
+__all__ = ["fit_prompt_encoder", "raise_presence", "train_prompt_encoder"]
 
 _MEASURED = 300  # prompts of each kind in the metrics on validation wording
+_UNSEEN = 40  # tags among which zero-shot understanding is measured
+_RAISES = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
+_RIGHT = ("ask", "refuse", "compound", "neutral")
 
 
 def train_prompt_encoder(
@@ -120,9 +123,9 @@ def fit_prompt_encoder(
     corpus = load_corpus()
     universe = make_universe(corpus, catalogue, stage.domains)
     grammar = universe.grammar(corpus)
-    measure = _measure(encoder, tokenizer, corpus, universe)
+    grammars = _validation(corpus, universe)
     contents = _contents(grammar, embed, progress)
-    return train_understanding(
+    log = train_understanding(
         encoder,
         tokenizer,
         universe,
@@ -132,8 +135,10 @@ def fit_prompt_encoder(
         seed=seed,
         folder=folder,
         progress=progress,
-        measure=measure,
+        measure=lambda: _measure(encoder, tokenizer, grammars, _MEASURED),
     )
+    raised = raise_presence(encoder, tokenizer, grammars)
+    return [*log, log[-1] | {"raised": raised} | _measure(encoder, tokenizer, grammars, _MEASURED)]
 
 
 def _contents(grammar: PromptGrammar, embed: TextEmbedder, progress: Progress) -> Tensor:
@@ -144,28 +149,44 @@ def _contents(grammar: PromptGrammar, embed: TextEmbedder, progress: Progress) -
     return torch.stack([F.normalize(part.mean(0), dim=0) for part in parts])
 
 
-def _measure(
-    encoder: PromptEncoder, tokenizer: Tokenizer, corpus: Corpus, universe: TagUniverse
-) -> Callable[[], Metrics]:
-    """Metrics on validation wording: its templates with known words, its own words, and tags kept out of training."""
+_Grammars = dict[str, tuple[PromptGrammar, float]]  # with the share of prompts that name no tag
+
+
+def _validation(corpus: Corpus, universe: TagUniverse) -> _Grammars:
+    """Validation wording: its templates with known words, its own words, and tags kept out of training."""
     validation = load_corpus("validation")
     genres = [universe.tags[tag] for tag in universe.always]
-    unseen = [tag for tags in universe.held_back.values() for tag in tags][:40]
+    unseen = [tag for tags in universe.held_back.values() for tag in tags][:_UNSEEN]
     grammars = {
         "templates": (PromptGrammar(validation, genres, words=corpus), 0.0),
         "words": (PromptGrammar(validation, genres), 0.25),
         "tags": (PromptGrammar(validation, unseen, words=corpus), 0.0),
     }
+    return {name: pair for name, pair in grammars.items() if pair[0].tags}
 
-    def measure() -> Metrics:
-        metrics: Metrics = {}
-        for name, (grammar, meaning) in grammars.items():
-            if grammar.tags:
-                rng = np.random.default_rng(0)
-                found = understanding_metrics(
-                    encoder, tokenizer, grammar, rng, prompts=_MEASURED, meaning=meaning
-                )
-                metrics |= {f"{name}_{kind}": value for kind, value in found.items()}
-        return metrics
 
-    return measure
+def _measure(encoder: PromptEncoder, tokenizer: Tokenizer, grammars: _Grammars, prompts: int) -> Metrics:
+    metrics: Metrics = {}
+    for name, (grammar, meaning) in grammars.items():
+        rng = np.random.default_rng(0)
+        found = understanding_metrics(encoder, tokenizer, grammar, rng, prompts=prompts, meaning=meaning)
+        metrics |= {f"{name}_{kind}": value for kind, value in found.items()}
+    return metrics
+
+
+@torch.no_grad()
+def raise_presence(encoder: PromptEncoder, tokenizer: Tokenizer, grammars: _Grammars) -> float:
+    """Add the constant to the presence of all tags with which most validation prompts are understood; returns it.
+
+    Tags and words that training never named are recognised more faintly than the others, at a threshold made for those.
+    """
+    began = encoder.head.match_bias.item()
+    best, raised = -1.0, 0.0
+    for step in _RAISES:
+        encoder.head.match_bias.fill_(began + step)
+        metrics = _measure(encoder, tokenizer, grammars, _MEASURED // 2)
+        right = [value for name, value in metrics.items() if name.split("_")[1] in _RIGHT]
+        if sum(right) / len(right) > best:
+            best, raised = sum(right) / len(right), step
+    encoder.head.match_bias.fill_(began + raised)
+    return raised
