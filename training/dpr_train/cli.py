@@ -21,7 +21,7 @@ from dpr_train.data import DATASET_NAMES, DataError, leave_one_out, load_dataset
 from dpr_train.encoder_package import PackageError, pack_prompt_encoder, shipped_prompt_encoder
 from dpr_train.encoders import fetch_minilm
 from dpr_train.evaluate import evaluate, results_markdown, results_table
-from dpr_train.presets import SHIPPED_ENCODER, preset
+from dpr_train.presets import GENTLE_ENCODER, SHIPPED_ENCODER, preset
 from dpr_train.prompt_encoder import is_trained
 from dpr_train.run import RunError, train
 from dpr_train.train_encoder import train_prompt_encoder
@@ -126,13 +126,17 @@ def prompt_encoder_command(
     pack: Annotated[
         Path | None, typer.Option(help="Write the trained encoder as one small file, too.")
     ] = None,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Go on from this trained prompt encoder, more gently.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Fewer steps, to try it.")] = None,
     seed: Annotated[int, typer.Option(help="Of the run.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads that torch uses.")] = 1,
     cache_dir: Cache = None,
 ) -> None:
     """Train the prompt encoder that ships, from all-MiniLM-L6-v2 and the wording alone: no items, no interactions."""
-    stage = SHIPPED_ENCODER if steps is None else SHIPPED_ENCODER.model_copy(update={"steps": steps})
+    stage = GENTLE_ENCODER if start else SHIPPED_ENCODER
+    stage = stage if steps is None else stage.model_copy(update={"steps": steps})
     with TrainingConsole(console) as screen:
         train_prompt_encoder(
             fetch_minilm(_cache(cache_dir)),
@@ -141,6 +145,7 @@ def prompt_encoder_command(
             stage,
             seed=seed,
             threads=threads,
+            start=start,
             progress=screen.progress,
             report=screen.report,
         )

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,6 +42,7 @@ def train_prompt_encoder(
     *,
     seed: int,
     threads: int,
+    start: Path | None = None,
     progress: Progress = silent,
     report: Callable[[str, dict[str, float]], None] = lambda *_: None,
 ) -> None:
@@ -55,12 +58,14 @@ def train_prompt_encoder(
         Settings.
     seed, threads : int
         Of the run.
+    start : Path, optional
+        Folder of a trained prompt encoder to go on from.
     progress, report : callable
         As in :func:`dpr_train.run.train`.
     """
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    encoder = build_prompt_encoder(config, base_folder)
+    encoder = build_prompt_encoder(config, start or base_folder)
     round_embeddings(encoder)
     tokenizer = load_tokenizer(base_folder, config.max_tokens)
     log = fit_prompt_encoder(
@@ -75,6 +80,7 @@ def train_prompt_encoder(
     report("understanding", log[-1])
     record = {
         "base": config.base,
+        "began": _record_of(start) if start else None,
         "seed": seed,
         "threads": threads,
         "config": {"prompt_encoder": config.model_dump(), "stage2": stage.model_dump()},
@@ -83,6 +89,11 @@ def train_prompt_encoder(
         "versions": {"dpr-infer": version("dpr-infer"), "torch": torch.__version__},
     }
     save_prompt_encoder(out, encoder, base_folder / "tokenizer.json", record)
+
+
+def _record_of(folder: Path) -> dict[str, Any] | None:
+    path = folder / "training.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def fit_prompt_encoder(
