@@ -21,41 +21,40 @@ __all__ = ["TextEmbedder", "principal_directions"]
 
 
 class TextEmbedder:
-    """Sentence embeddings: the mean of the tokens of a pretrained encoder, unit length.
+    """Sentence embeddings: the mean of the tokens of a pretrained encoder, unit length. A text is read once.
 
     Parameters
     ----------
     folder : Path
         Hugging Face folder of a sentence encoder (all-MiniLM-L6-v2); it is never trained.
-    layers : int
-        The lowest layers are read, all of an encoder that has fewer.
     max_tokens : int
         Of a longer text the beginning is read, and as much as the encoder takes.
     """
 
-    def __init__(self, folder: Path, *, layers: int = 4, max_tokens: int = 64) -> None:
+    def __init__(self, folder: Path, *, max_tokens: int = 64) -> None:
         has = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         config = PromptEncoderConfig(
-            layers=min(layers, has.get("num_hidden_layers", layers)),
+            layers=has["num_hidden_layers"],  # its last layer is what it was trained to compare sentences by
             max_tokens=min(max_tokens, has.get("max_position_embeddings", max_tokens)),
         )
         self.encoder = build_prompt_encoder(config, folder).eval()
         self.tokenizer: Tokenizer = load_tokenizer(folder, config.max_tokens)
         self.dim = self.encoder.token_dim
+        self._read: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def __call__(self, texts: Sequence[str], *, batch_size: int = 64, progress: Progress = silent) -> Tensor:
         """Embeddings float32 (n, p), unit length, in order."""
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        out = torch.zeros(len(texts), self.dim)
-        for start in range(0, len(order), batch_size):
-            part = order[start : start + batch_size]
-            ids, mask = map(torch.from_numpy, tokenize(self.tokenizer, [texts[i] for i in part]))
+        new = sorted(set(texts) - self._read.keys(), key=lambda text: (len(text), text))
+        for start in range(0, len(new), batch_size):
+            part = new[start : start + batch_size]
+            ids, mask = map(torch.from_numpy, tokenize(self.tokenizer, part))
             weight = mask[..., None].float()
             tokens = self.encoder.tokens(ids, mask)
-            out[part] = F.normalize((tokens * weight).sum(1) / weight.sum(1), dim=-1)
-            progress("reading texts", min(start + batch_size, len(order)), len(order), "")
-        return out
+            vectors = F.normalize((tokens * weight).sum(1) / weight.sum(1), dim=-1)
+            self._read |= dict(zip(part, vectors, strict=True))
+            progress("reading texts", min(start + batch_size, len(new)), len(new), "")
+        return torch.stack([self._read[text] for text in texts]) if texts else torch.zeros(0, self.dim)
 
 
 def principal_directions(embeddings: Tensor, dim: int) -> tuple[Tensor, Tensor]:
