@@ -9,7 +9,7 @@ from typing import Any
 
 from dpr_bench.kernel_tables import markdown_table
 from dpr_bench.quality.goals import GoalRow
-from dpr_bench.quality.report_rows import main_tables, unmasked_tables
+from dpr_bench.quality.report_rows import main_tables, seeds_table, unmasked_tables
 from dpr_bench.quality.report_sections import sections_markdown
 
 __all__ = ["goals_markdown", "quality_markdown"]
@@ -37,6 +37,7 @@ def quality_markdown(document: Document, goals: Sequence[GoalRow], plots: Sequen
         Markdown.
     """
     rows = document["rows"]
+    seeds = seeds_table(rows)
     parts = [
         _opening(document),
         *main_tables(rows, "hard"),
@@ -45,6 +46,7 @@ def quality_markdown(document: Document, goals: Sequence[GoalRow], plots: Sequen
         *(f"![{name.removesuffix('.png').replace('_', ' ')}]({name})" for name in plots),
         "## Tags chosen uniformly\n\nSystems that compare texts are left out here: they have no part in this question.",
         *main_tables(rows, "uniform"),
+        *(["## Seed by seed\n\nNDCG@10, masked, tags chosen hard.\n\n" + seeds] if seeds else []),
         "## Unmasked",
         *unmasked_tables(rows),
         *sections_markdown(document),

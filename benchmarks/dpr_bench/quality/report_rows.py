@@ -9,7 +9,7 @@ from typing import Any
 from dpr_bench.kernel_tables import markdown_table
 from dpr_bench.quality.summary import REFERENCES, Row
 
-__all__ = ["main_tables", "percent_interval", "unmasked_tables"]
+__all__ = ["main_tables", "percent_interval", "seeds_table", "unmasked_tables"]
 
 _FIGURES = ("hr", "precision", "violation", "coverage", "popularity", "diversity")
 
@@ -56,6 +56,30 @@ def unmasked_tables(rows: Sequence[Row]) -> list[str]:
         "diversity",
     )
     return _by_task(rows, "hard", "unmasked", header)
+
+
+def seeds_table(rows: Sequence[Row]) -> str:
+    """NDCG@10 of ours seed by seed, beside the reference: tags chosen hard, history masked; empty for a single seed."""
+    shown = [
+        row
+        for row in rows
+        if row["choice"] == "hard" and row["system"] in ("ours", REFERENCES[row["task"]]) and row["seeds"] > 1
+    ]
+    if not shown:
+        return ""
+    count = shown[0]["seeds"]
+    header = ("task", "system", "wording", *(f"seed {n + 1}" for n in range(count)), "standard deviation")
+    lines = [
+        (
+            row["task"],
+            row["system"],
+            row["wording"],
+            *(f"{value:.4f}" for value in row["masked"]["ndcg_by_seed"]),
+            f"{row['masked']['ndcg_spread']:.4f}",
+        )
+        for row in shown
+    ]
+    return markdown_table(header, lines, left=3)
 
 
 def _by_task(rows: Sequence[Row], choice: str, masking: str, header: Sequence[str]) -> list[str]:
