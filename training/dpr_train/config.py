@@ -163,6 +163,7 @@ class UnderstandingStage(_Frozen):
 class SteeringStage(_Frozen):
     """Stage 3: Fusion, experts and side vectors, on cached user vectors and cached prompts.
 
+    An epoch has as many examples as there are training positions, ``examples`` at most.
     ``text_share`` of the examples have a prompt about the target's text rather than about its tags. ``backbone_lr`` is
     the rate at which the backbone learns with the experts; 0 leaves it as it is. While it learns, ``empty_share`` of
     the examples have no prompt.
@@ -173,6 +174,7 @@ class SteeringStage(_Frozen):
     lr: float = Field(2e-3, gt=0)
     wanted_weight: float = Field(0.2, ge=0)
     forbidden_weight: float = Field(1.0, ge=0)
+    examples: int = Field(400_000, ge=1)
     prompts: int = Field(5000, ge=1)
     text_share: float = Field(0.2, ge=0, le=1)
     backbone_lr: float = Field(0.0, ge=0)

@@ -57,7 +57,7 @@ def train_jointly(
     optimizer = adamw((steering, config.lr), (model.backbone.parameters(), config.backbone_lr))
     positions = _Positions.of(train, model.tag_matrix.numpy() > 0)
     pairs = Pairing(positions.targets, positions.counts, pool)
-    steps = -(-len(positions.targets) // config.batch_size)
+    steps = -(-min(len(positions.targets), config.examples) // config.batch_size)
 
     def run_epoch(epoch: int, rng: np.random.Generator) -> Metrics:
         model.eval()

@@ -68,7 +68,7 @@ def train_steering(
         states = collect_user_states(model.backbone, train, model.tag_matrix.numpy() > 0)
     users, targets = states.users, states.targets
     pairs = Pairing(targets, states.counts, pool)
-    steps = -(-len(targets) // config.batch_size)
+    steps = -(-min(len(targets), config.examples) // config.batch_size)
 
     def run_epoch(epoch: int, rng: np.random.Generator) -> Metrics:
         model.eval()  # neither dropout nor anything else differs here; the frozen parts must not
