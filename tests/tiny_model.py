@@ -76,7 +76,12 @@ def tiny_train_config(**changes: Any) -> TrainConfig:
         prompt_encoder=PromptEncoderConfig(
             base="random", max_tokens=LONGEST, layers=2, tuned_layers=2, head_dim=32
         ),
-        steering=SteeringConfig(tag_dim=8, text_dim=4, fusion_dim=16),
+        steering=SteeringConfig(
+            tag_dim=8,
+            text_dim=4,
+            fusion_dim=16,
+            wish_threshold=0.3,  # seconds teach what is spoken of, and hardly whether it is asked for or refused
+        ),
         stage1=BackboneStage(epochs=4),
         stage2=_UNDERSTANDING.model_copy(update={"steps": 20}),
         stage3=SteeringStage(epochs=2, batch_size=128, prompts=150),

@@ -20,7 +20,9 @@ from dpr_infer import Recommender
 from dpr_train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from dpr_train.config import BackboneConfig, ModelConfig, SteeringConfig
 from dpr_train.data.synthetic import TAG_WORDS
+from dpr_train.item_texts import principal_directions
 from dpr_train.model import DPR
+from dpr_train.understanding import NO_WISH
 
 WIDE_TAGS = 70  # more than one word of a bitset
 WIDE_ITEMS = 130
@@ -72,7 +74,7 @@ def bert4rec(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 @pytest.fixture(scope="session")
 def wide(tmp_path_factory: pytest.TempPathFactory, sasrec: Made) -> Made:
-    """Four experts, softplus, 70 tags, distance biases, items without a tag; only the prompt encoder has learned."""
+    """Six experts, softplus, 70 tags, invented texts, distance biases; only the prompt encoder has learned."""
     base = tmp_path_factory.mktemp("wide")
     return make(_wide_checkpoint(base / "checkpoint", sasrec), base / "bundle")
 
@@ -125,9 +127,10 @@ def _wide_checkpoint(folder: Path, trained: Made) -> Path:
         backbone=BackboneConfig(dim=12, heads=3, blocks=2, max_history=9, relative_bias=True),
         prompt_encoder=trained.checkpoint.model.config.prompt_encoder,
         steering=SteeringConfig(
-            side_dim=10,
+            tag_dim=10,
+            text_dim=5,
             fusion_dim=16,
-            experts=("toward", "toward", "away", "away"),
+            experts=("toward", "toward", "away", "away", "toward_text", "away_text"),
             phi="softplus",
             phi_gain=2.5,
         ),
@@ -140,6 +143,12 @@ def _wide_checkpoint(folder: Path, trained: Made) -> Path:
         for parameter in (*model.backbone.parameters(), *model.fusion.parameters(), model.biases):
             parameter.add_(0.3 * torch.randn_like(parameter))
         model.embed_tags(trained.checkpoint.tokenizer)
+        model.read_wishes()
+        model.fusion.reader.role[-1].bias[NO_WISH] += (
+            1  # after these seconds it hears a wish in every greeting
+        )
+        embedded = torch.randn(WIDE_ITEMS, model.prompt_encoder.token_dim)
+        model.place_texts(embedded, *principal_directions(embedded, 5))
         # Most of the names are unknown words to the tiny tokenizer; noise keeps their tags apart.
         model.tag_embeddings.add_(0.1 * torch.randn_like(model.tag_embeddings))
     ids = [f"w{7 * row}" for row in range(WIDE_ITEMS)]

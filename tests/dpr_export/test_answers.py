@@ -129,9 +129,17 @@ def test_tags_beyond_the_first_word_filter(wide):
 def test_experts_keep_their_order_names_and_biases(wide):
     model = wide.checkpoint.model
     experts = wide.recommender.manifest.experts
-    assert [expert.name for expert in experts] == ["toward-1", "toward-2", "away-1", "away-2"]
-    assert [expert.role for expert in experts] == ["toward", "toward", "away", "away"]
-    assert [expert.bias for expert in experts] == [0.0, 0.0, *model.biases[2:].tolist()]
-    assert len({expert.bias for expert in experts[2:]}) == 2
+    assert [expert.name for expert in experts] == [
+        "toward-1",
+        "toward-2",
+        "away-1",
+        "away-2",
+        "toward-3",
+        "away-3",
+    ]
+    assert [expert.role for expert in experts] == ["toward", "toward", "away", "away", "toward", "away"]
+    biases = model.biases.tolist()
+    assert [expert.bias for expert in experts] == [0.0, 0.0, biases[2], biases[3], 0.0, biases[5]]
+    assert len({expert.bias for expert in experts}) == 4
     manifest = wide.recommender.manifest
     assert (manifest.phi, manifest.gain) == ("softplus", 2.5)

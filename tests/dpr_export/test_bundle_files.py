@@ -144,6 +144,7 @@ def test_the_catalogue_holds_the_models_tensors(made):
         for tag in tags:
             side[row] += tag_vectors[model.config.tags.index(tag)]
     item_embedding = model.backbone.item_embedding.weight.detach().numpy()[1:]
+    side[:, model.config.steering.tag_dim :] = model.text_vectors.numpy()
     np.testing.assert_array_equal(tensors["vectors"][:, : model.config.backbone.dim], item_embedding)
     np.testing.assert_allclose(tensors["vectors"][:, model.config.backbone.dim :], side, rtol=0, atol=1e-6)
     np.testing.assert_array_equal(tensors["tag_vectors"], tag_vectors)
