@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dpr_train.config import PromptEncoderConfig, UnderstandingStage
-from dpr_train.evaluate.understood import understanding_metrics
+from dpr_train.evaluate.understood import understand_all, understanding_metrics
 from dpr_train.item_texts import TextEmbedder
 from dpr_train.progress import Progress, silent
 from dpr_train.prompt_encoder import PromptEncoder, build_prompt_encoder, load_tokenizer, save_prompt_encoder
@@ -26,12 +26,12 @@ from dpr_train.stages.resumable import Metrics
 from dpr_train.stages.understanding import train_understanding
 from dpr_train.weight_codes import round_embeddings
 
-__all__ = ["fit_prompt_encoder", "raise_presence", "train_prompt_encoder"]
+__all__ = ["choose_lift", "fit_prompt_encoder", "train_prompt_encoder"]
 
 _MEASURED = 300  # prompts of each kind in the metrics on validation wording
 _UNSEEN = 40  # tags among which zero-shot understanding is measured
-_RAISES = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
-_RIGHT = ("ask", "refuse", "compound", "neutral")
+_LIFTS = (-7.0, -6.0, -5.0, -4.0, -3.0, -2.0, 0.0)
+_RIGHT = ("ask", "refuse", "compound", "neutral", "none")
 
 
 def train_prompt_encoder(
@@ -148,8 +148,8 @@ def fit_prompt_encoder(
         progress=progress,
         measure=lambda: _measure(encoder, tokenizer, grammars, _MEASURED),
     )
-    raised = raise_presence(encoder, tokenizer, grammars)
-    return [*log, log[-1] | {"raised": raised} | _measure(encoder, tokenizer, grammars, _MEASURED)]
+    lift = choose_lift(encoder, tokenizer, grammars)
+    return [*log, log[-1] | {"lift_above": lift} | _measure(encoder, tokenizer, grammars, _MEASURED)]
 
 
 def _contents(grammar: PromptGrammar, embed: TextEmbedder, progress: Progress) -> Tensor:
@@ -182,22 +182,32 @@ def _measure(encoder: PromptEncoder, tokenizer: Tokenizer, grammars: _Grammars, 
         rng = np.random.default_rng(0)
         found = understanding_metrics(encoder, tokenizer, grammar, rng, prompts=prompts, meaning=meaning)
         metrics |= {f"{name}_{kind}": value for kind, value in found.items()}
+    metrics["text_none"] = _share_of_none(encoder, tokenizer, prompts)
     return metrics
 
 
-@torch.no_grad()
-def raise_presence(encoder: PromptEncoder, tokenizer: Tokenizer, grammars: _Grammars) -> float:
-    """Add the constant to the presence of all tags with which most validation prompts are understood; returns it.
+def _share_of_none(encoder: PromptEncoder, tokenizer: Tokenizer, prompts: int) -> float:
+    """Share of prompts about what only texts can answer in which no genre is read."""
+    corpus, validation = load_corpus(), load_corpus("validation")
+    phrases = PromptGrammar(validation, corpus.domains["text"], words=corpus)
+    rng = np.random.default_rng(0)
+    chosen = rng.integers(len(phrases.tags), size=prompts)
+    drawn = [phrases.single(rng, int(tag), refuse=bool(rng.integers(2))) for tag in chosen]
+    read = understand_all(encoder, tokenizer, corpus.domains["genres"], drawn)
+    return sum(not u.asked and not u.refused for u in read) / len(read)
 
-    Tags and words that training never named are recognised more faintly than the others, at a threshold made for those.
+
+@torch.no_grad()
+def choose_lift(encoder: PromptEncoder, tokenizer: Tokenizer, grammars: _Grammars) -> float:
+    """Set the match above which a wish that names no known tag is read as the nearest one; returns it.
+
+    Chosen so that most validation prompts are understood, those among them that are about no tag at all.
     """
-    began = encoder.head.match_bias.item()
-    best, raised = -1.0, 0.0
-    for step in _RAISES:
-        encoder.head.match_bias.fill_(began + step)
+    found = []
+    for above in _LIFTS:
+        encoder.head.lift_above.fill_(above)
         metrics = _measure(encoder, tokenizer, grammars, _MEASURED // 2)
         right = [value for name, value in metrics.items() if name.split("_")[1] in _RIGHT]
-        if sum(right) / len(right) > best:
-            best, raised = sum(right) / len(right), step
-    encoder.head.match_bias.fill_(began + raised)
-    return raised
+        found.append((sum(right) / len(right), above))
+    encoder.head.lift_above.fill_(max(found)[1])
+    return max(found)[1]

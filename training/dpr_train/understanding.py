@@ -30,17 +30,34 @@ class Understanding:
         refused.
     polarity : Tensor
         float32 (B, G, 3), probabilities of those classes where tag g is named.
+    real : Tensor
+        float32 (B, T), 0 on padding.
+    lift_above : Tensor
+        float32 (), a match.
     """
 
     match: Tensor
     presence: Tensor
     roles: Tensor
     polarity: Tensor
+    real: Tensor
+    lift_above: Tensor
 
     @property
     def wish(self) -> Tensor:
-        """float32 (B, G, 2) in [0, 1]: how much each tag is asked for, and how much refused."""
-        return torch.sigmoid(self.presence)[..., None] * self.polarity[..., ASKED:]
+        """float32 (B, G, 2) in [0, 1]: how much each tag is asked for, and how much refused.
+
+        Where tokens carry a wish of some polarity and no tag is present with it, the tag that comes nearest to those
+        tokens is taken, if it is nearer than ``lift_above``: what training never named is recognised more faintly.
+        """
+        plain = torch.sigmoid(self.presence)[..., None] * self.polarity[..., ASKED:]  # (B, G, 2)
+        carried = torch.log_softmax(self.roles, dim=-1)[..., ASKED:]  # (B, T, 2)
+        nearness = (self.match[..., None] + carried[:, None]).amax(dim=2)  # (B, G, 2)
+        nearest = nearness.amax(dim=1, keepdim=True)  # (B, 1, 2)
+        sure = (carried.exp() * self.real[..., None]).amax(dim=1, keepdim=True)
+        unheard = (sure >= 0.5) & (plain.amax(dim=1, keepdim=True) < 0.5) & (nearest > self.lift_above)
+        lifted = unheard & (nearness == nearest) & (plain.flip(-1) < 0.5)
+        return torch.where(lifted, sure, plain)
 
     @property
     def released(self) -> Tensor:
@@ -108,6 +125,7 @@ class UnderstandingHead(nn.Module):
         Inner width.
     """
 
+    lift_above: Tensor
     _PADDING = -1e4  # far below any logit, and still finite in float16
 
     def __init__(self, token_dim: int, dim: int) -> None:
@@ -119,6 +137,7 @@ class UnderstandingHead(nn.Module):
         self.match_tag.load_state_dict(self.match_token.state_dict())
         self.match_scale = nn.Parameter(torch.tensor(20.0))
         self.match_bias = nn.Parameter(torch.tensor(-10.0))  # most tags are absent from most prompts
+        self.register_buffer("lift_above", torch.tensor(0.0))
         self.reader = TextReader(token_dim, dim)
 
     def forward(self, tokens: Tensor, attention_mask: Tensor, tag_embeddings: Tensor) -> Understanding:
@@ -142,4 +161,6 @@ class UnderstandingHead(nn.Module):
         presence = (where * match).sum(-1)  # (B, G), between the mean and the largest logit
         roles = self.reader.roles(tokens)  # (B, T, 3)
         polarity = torch.matmul(where, torch.softmax(roles, dim=-1))  # (B, G, 3)
-        return Understanding(match, presence, roles, polarity)
+        return Understanding(
+            match, presence, roles, polarity, attention_mask.to(match.dtype), self.lift_above
+        )
