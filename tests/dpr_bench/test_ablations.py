@@ -16,7 +16,7 @@ from dpr_bench.ablations.command import AblationOptions, run_ablations
 from dpr_bench.ablations.inputs import Inputs, open_inputs, without_texts
 from dpr_bench.ablations.intervals import Difference, paired_difference
 from dpr_bench.ablations.measure import ALL_PROMPTS, VIOLATION
-from dpr_bench.ablations.report import AblationRun
+from dpr_bench.ablations.report import AblationRun, ablations_table
 from dpr_bench.ablations.results import earns_its_place
 from dpr_bench.ablations.train_variant import run_variant, start_model
 from dpr_bench.ablations.variants import DEFAULT, choose_variants, make_variants
@@ -165,8 +165,18 @@ def test_everything_is_measured_and_written(run: tuple[AblationRun, Path, str]) 
     assert str(out) not in page
     assert all(f"| {name} |" in page for name in rows)
     assert (out / "ablations.png").stat().st_size > 10_000
-    assert "linear negative" in text
+    assert "two refused" in text
+    assert "\u2026" not in text  # nothing is cut short
+    assert "two refused" not in shown(found, 100)
+    assert "\u2026" not in shown(found, 100)
     assert VIOLATION in rows[DEFAULT].violation
+
+
+def shown(found: AblationRun, width: int) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    with console.capture() as capture:
+        console.print(ablations_table(found, width=width))
+    return capture.get()
 
 
 def test_intervals_are_over_users_with_the_mean_over_seeds_first() -> None:

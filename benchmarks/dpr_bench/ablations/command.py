@@ -13,7 +13,7 @@ from rich.console import Console
 
 from dpr_bench.ablations.inputs import Inputs, open_inputs
 from dpr_bench.ablations.measure import ALL_PROMPTS, VIOLATION, Values
-from dpr_bench.ablations.report import AblationRun, ablations_table, write_ablations
+from dpr_bench.ablations.report import FULL_WIDTH, AblationRun, ablations_table, write_ablations
 from dpr_bench.ablations.results import compare
 from dpr_bench.ablations.train_variant import run_variant
 from dpr_bench.ablations.variants import choose_variants, make_variants
@@ -104,7 +104,8 @@ def run_ablations(
             write_ablations(run, options.out)
     if run is None:
         raise ValueError("seeds: expected at least one, got none")
-    console.print(ablations_table(run))
+    width = console.width if console.is_terminal else FULL_WIDTH  # a file or a pipe takes the whole table
+    console.print(ablations_table(run, width=width), width=width)
     return run
 
 

@@ -17,7 +17,7 @@ from dpr_bench.ablations.plot import plot_ablations
 from dpr_bench.ablations.results import AblationRow
 from dpr_bench.kernel_tables import markdown_table
 
-__all__ = ["AblationRun", "ablations_markdown", "ablations_table", "write_ablations"]
+__all__ = ["FULL_WIDTH", "AblationRun", "ablations_markdown", "ablations_table", "write_ablations"]
 
 # Title of a column, what is measured, and the case.
 _COLUMNS = (
@@ -36,6 +36,8 @@ _COLUMNS = (
     ("all prompts", "ndcg", ALL_PROMPTS),
     ("v, all refusals", "violation", VIOLATION),
 )
+_SUMS = ("standard", "all prompts", "v, all refusals")
+FULL_WIDTH = 340  # characters that the whole table takes
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,15 @@ def ablations_markdown(run: AblationRun) -> str:
     )
 
 
-def ablations_table(run: AblationRun) -> Table:
-    """The same table for a terminal."""
-    titles = _titles(run.rows)
+def ablations_table(run: AblationRun, *, width: int) -> Table:
+    """The same table for a terminal; where it is narrower than :data:`FULL_WIDTH`, the sums alone."""
+    titles = [title for title in _titles(run.rows) if width >= FULL_WIDTH or title in _SUMS]
     table = Table(title=f"NDCG@10, {run.dataset}, validation; v is violation@10", show_lines=True)
     for number, column in enumerate(("variant", *titles, "earns its place?")):
-        table.add_column(column, justify="right" if 0 < number <= len(titles) else "left")
+        is_figure = 0 < number <= len(titles)
+        table.add_column(
+            column, justify="right" if is_figure else "left", min_width=18 if is_figure else None
+        )
     for row in run.rows:
         cells = (cell.replace("**", "") for cell in _cells(row, titles, "\n"))
         table.add_row(row.variant, *cells, row.earns)
