@@ -25,6 +25,7 @@ EXPERT_ROLES = {
 # The wishes that a kind follows: the column of wish's last axis, and of what the text reader gives.
 _COLUMN = {"toward": 0, "away": 1, "against": 1, "toward_text": 0, "away_text": 1}
 
+_SURE = 0.5  # at which a text expert's gate begins to open
 _SHARED = {"away": "toward", "against": "toward", "away_text": "toward_text"}
 
 
@@ -170,7 +171,8 @@ class FusionMoE(nn.Module):
         """Contents of both polarities among items' texts, float32 (B, 2, text_dim), and how sure they are, (B, 2)."""
         content, strength = self.reader(tokens, attention_mask)
         place = torch.matmul(content - self.text_mean, self.text_basis)
-        return F.normalize(place, dim=-1, eps=1e-6), self._above(strength)
+        # Surer than of a tag: no name confirms that something is wished for.
+        return F.normalize(place, dim=-1, eps=1e-6), 2 * F.relu(strength - _SURE)
 
     def _fuse(self, user: Tensor, tokens: Tensor, attention_mask: Tensor) -> Tensor:
         query = self.query(user)[:, None]  # (B, 1, dim)

@@ -28,11 +28,10 @@ def wish_labels(prompts: Sequence[LabelledPrompt], tags: Sequence[int]) -> Tenso
 
 
 def class_labels(encodings: Sequence[Encoding], prompts: Sequence[LabelledPrompt], length: int) -> Tensor:
-    """Class of every token, int64 (B, T): asked or refused in such a span, else no wish; -1 where no word is."""
+    """Class of every token, int64 (B, T): asked or refused where a span is, else no wish; -1 for padding."""
     labels = torch.full((len(prompts), length), -1, dtype=torch.int64)
     for row, (encoding, prompt) in enumerate(zip(encodings, prompts, strict=True)):
-        special = torch.tensor(encoding.special_tokens_mask, dtype=torch.bool)
-        labels[row, : len(encoding.ids)] = torch.where(special, -1, NO_WISH)
+        labels[row, : len(encoding.ids)] = NO_WISH  # special tokens, too: nothing is wished for there
         for span in prompt.spans:
             labels[row, _inside(encoding, span)] = CLASS_OF[span.role]
     return labels

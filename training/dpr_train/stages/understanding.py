@@ -194,10 +194,11 @@ class _WordMask:
         if token is None:
             raise ValueError("tokenizer: expected a token [MASK], got none")
         self.token = token
+        self.special = torch.tensor([tokenizer.token_to_id(name) or 0 for name in ("[CLS]", "[SEP]")])
         self.share = share
 
     def __call__(self, ids: Tensor, classes: Tensor) -> Tensor:
-        hidden = (torch.rand(ids.shape) < self.share) & (classes == NO_WISH)
+        hidden = (torch.rand(ids.shape) < self.share) & (classes == NO_WISH) & ~torch.isin(ids, self.special)
         return ids.masked_fill(hidden, self.token)
 
 
