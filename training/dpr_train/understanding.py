@@ -137,7 +137,7 @@ class UnderstandingHead(nn.Module):
         self.match_tag.load_state_dict(self.match_token.state_dict())
         self.match_scale = nn.Parameter(torch.tensor(20.0))
         self.match_bias = nn.Parameter(torch.tensor(-10.0))  # most tags are absent from most prompts
-        self.register_buffer("lift_above", torch.tensor(0.0))
+        self.register_buffer("lift_above", torch.tensor(1e4))  # never, until it is chosen
         self.reader = TextReader(token_dim, dim)
 
     def forward(self, tokens: Tensor, attention_mask: Tensor, tag_embeddings: Tensor) -> Understanding:
