@@ -94,10 +94,13 @@ def quality(
         typer.Option(min=0, help="Try a small language model as re-ranker on so many queries of each task."),
     ] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Threads that torch uses.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Checkpoints at the same time.")] = 1,
     cache_dir: Annotated[
         Path | None, typer.Option(help="Folder for downloads.  [default: the user's cache folder]")
     ] = None,
-    users: Annotated[int, typer.Option(min=0, hidden=True)] = 0,
+    users: Annotated[
+        int, typer.Option(min=0, help="Only so many users, evenly spread; 0 for all. Rankings stay full.")
+    ] = 0,
 ) -> None:
     """Compare steering with filters and text baselines, and measure how prompts are understood."""
     from dpr_bench.quality.command import QualityOptions, run_quality  # training's modules
@@ -111,6 +114,7 @@ def quality(
         cache_dir=cache_dir,
         language_model=language_model,
         threads=threads,
+        workers=workers,
         users=users,
     )
     run_quality(options, console)

@@ -27,6 +27,7 @@ from dpr_bench.quality.metrics import popularity_percentiles
 from dpr_bench.quality.plots import draw_plots
 from dpr_bench.quality.report import quality_markdown
 from dpr_bench.quality.results import QualityResults
+from dpr_bench.quality.side_by_side import side_by_side
 from dpr_bench.quality.subject import Items
 from dpr_bench.quality.turns_probe import turns_probe
 from dpr_train.checkpoint import CheckpointError, load_checkpoint
@@ -39,7 +40,10 @@ __all__ = ["QualityOptions", "make_items", "run_quality"]
 
 @dataclass(frozen=True, kw_only=True)
 class QualityOptions:
-    """What the command line asks for; ``language_model`` is a number of queries, 0 for none; ``users`` 0 for all."""
+    """What the command line asks for; ``language_model`` is a number of queries, 0 for none; ``users`` 0 for all.
+
+    ``workers`` is the number of checkpoints that are examined at the same time.
+    """
 
     checkpoints: Sequence[Path]
     dataset: str
@@ -49,6 +53,7 @@ class QualityOptions:
     cache_dir: Path | None
     language_model: int = 0
     threads: int = 1
+    workers: int = 1
     users: int = 0
 
     @property
@@ -63,6 +68,7 @@ class QualityOptions:
         words += [f"--bundle {_shown(self.bundle)}"] if self.bundle else []
         words += [f"--language-model {self.language_model}"] if self.language_model else []
         words += [f"--threads {self.threads}"] if self.threads != 1 else []
+        words += [f"--workers {self.workers}"] if self.workers != 1 else []
         words += [f"--users {self.users}"] if self.users else []
         return " ".join(words)
 
@@ -119,20 +125,22 @@ def _measure(options: QualityOptions, watch: Watch) -> QualityResults:
         checkpoints=[],
     )
     rerank = _language_model() if options.language_model else None
-    found: list[Examination] = []
-    for number, folder in enumerate(options.checkpoints, start=1):
-        watch.step(f"checkpoint {number} of {len(options.checkpoints)}: {folder.name}")
-        checkpoint = load_checkpoint(folder)
-        if checkpoint.training["data_sha256"] != data.source_sha256:
+    for folder in options.checkpoints:  # all of them first: a wrong one is told at once
+        trained = load_checkpoint(folder).training
+        if trained["data_sha256"] != data.source_sha256:
             raise CheckpointError(
-                f"{folder} was trained on data with checksum {checkpoint.training['data_sha256']}; "
+                f"{folder} was trained on data with checksum {trained['data_sha256']}; "
                 f"got {data.name} with {data.source_sha256}"
             )
-        results.checkpoints.append(_identity(folder, int(checkpoint.training["config"]["seed"])))
-        chosen = _some_users(split, options.users)
-        found.append(
-            examine(checkpoint, items, embed, chosen, watch, rerank=rerank, sampled=options.language_model)
-        )
+        results.checkpoints.append(_identity(folder, int(trained["config"]["seed"])))
+    chosen = _some_users(split, options.users)
+
+    def examine_folder(folder: Path) -> Examination:
+        watch.step(f"checkpoint {folder.name}")
+        checkpoint = load_checkpoint(folder)
+        return examine(checkpoint, items, embed, chosen, watch, rerank=rerank, sampled=options.language_model)
+
+    found = side_by_side(examine_folder, options.checkpoints, options.workers)
     results.sections |= summarise_examinations(found)
     if options.bundle is not None:
         watch.step("conversations")
