@@ -102,6 +102,11 @@ def test_training_reads_no_sentence_of_the_other_wordings(training: Corpus, unse
     assert ours & theirs == set()
 
 
+def test_what_chooses_between_settings_reads_no_template_of_the_test() -> None:
+    validation, test = (set(templates_of(load_corpus(name))) for name in ("validation", "test"))
+    assert validation & test == set()
+
+
 def test_no_sentence_is_written_twice(training: Corpus, unseen: Corpus) -> None:
     for corpus in (training, unseen):
         for templates in corpus.templates.values():
