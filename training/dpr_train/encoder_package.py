@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError
 from safetensors.numpy import load, load_file, save, save_file
 
 from dpr_train.prompt_encoder import HEAD_FILE
@@ -46,8 +47,9 @@ def pack_prompt_encoder(folder: Path, out: Path) -> int:
     folder : Path
         As :func:`dpr_train.train_encoder.train_prompt_encoder` leaves it.
     out : Path
-        The file.
+        The file; its folder is made if missing.
     """
+    out.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for name in _WEIGHTS:
             _add(archive, f"{name}.xz", lzma.compress(save(_shrink(load_file(folder / name))), preset=9))
@@ -84,7 +86,7 @@ def unpack_prompt_encoder(package: Path | bytes, folder: Path) -> Path:
             for name in _TEXTS:
                 if f"{name}.xz" in archive.namelist():
                     (partial / name).write_bytes(lzma.decompress(archive.read(f"{name}.xz")))
-    except (zipfile.BadZipFile, lzma.LZMAError, KeyError, ValueError, EOFError) as error:
+    except (zipfile.BadZipFile, lzma.LZMAError, SafetensorError, KeyError, ValueError, EOFError) as error:
         shutil.rmtree(partial)
         where = "the package" if isinstance(package, bytes) else package
         raise PackageError(f"{where}: expected a packed prompt encoder, got {error}") from error
