@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -13,7 +14,7 @@ import onnxruntime
 import pytest
 import torch
 
-from dpr_export.graph import OPSET
+from dpr_export.graph import OPSET, export_graphs
 
 GRAPHS = ("backbone", "prompt_encoder", "fusion_moe")
 TOLERANCE = 1e-4  # of the largest value; the graphs differ from PyTorch by the order of sums
@@ -93,6 +94,27 @@ def test_prompt_encoder(made, batch, length, tags):
     np.testing.assert_allclose(got["released"], released, rtol=0, atol=TOLERANCE)
     assert got["released"].shape == (batch, tags)
     assert ((got["released"] >= 0) & (got["released"] <= 1)).all()
+
+
+def test_a_wish_that_names_no_tag_is_lifted_alike(sasrec, tmp_path):
+    model = copy.deepcopy(sasrec.checkpoint.model)
+    rng = np.random.default_rng(0)
+    mask = some_mask(rng, 40, 8)
+    feed = {
+        "input_ids": rng.integers(5, 100, mask.shape) * mask,
+        "attention_mask": mask,
+        "tag_embeddings": rng.standard_normal((6, model.prompt_encoder.token_dim)).astype(np.float32),
+    }
+    _, plain, _ = pytorch(model.prompt_encoder, feed)
+    model.prompt_encoder.head.lift_above.fill_(-1e3)
+    _, wish, _ = pytorch(model.prompt_encoder, feed)
+    assert ((wish != plain).sum(axis=(1, 2)) > 0).sum() > 10  # many of the prompts
+    graphs = export_graphs(model, tmp_path)
+    session = onnxruntime.InferenceSession(
+        tmp_path / graphs["prompt_encoder"].file, providers=["CPUExecutionProvider"]
+    )
+    (got,) = session.run(["wish"], feed)
+    np.testing.assert_allclose(got, wish, rtol=0, atol=TOLERANCE)
 
 
 def fusion_feed(made, batch: int, length: int, tags: int) -> dict[str, np.ndarray]:

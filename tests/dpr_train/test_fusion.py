@@ -167,10 +167,10 @@ def test_against_turns_the_query_away_from_what_is_refused() -> None:
 
 
 @torch.no_grad()
-def test_a_text_expert_opens_above_the_threshold_alone() -> None:
+def test_a_text_expert_opens_when_it_is_sure() -> None:
     fusion = make(("toward_text", "away_text"))
     arguments = inputs(3, torch.zeros(BATCH, 3, 2))
-    listen(fusion, 0.19, 0.6)
+    listen(fusion, 0.39, 0.6)
     _, gates = fusion(*arguments)
     assert (gates[:, 0] == 0).all()
     assert (gates[:, 1] > 0).all()
@@ -178,6 +178,12 @@ def test_a_text_expert_opens_above_the_threshold_alone() -> None:
     _, gates = fusion(*arguments)
     assert (gates[:, 0] > 0).all()
     assert (gates[:, 1] == 0).all()
+    # From one half on, in proportion; a wish about a tag opens at the threshold, which is lower.
+    fusion.learned_gates = False
+    for sure, gate in ((0.3, 0.0), (0.499, 0.0), (0.75, 0.5), (0.998, 0.996)):
+        listen(fusion, sure, 0.001)
+        _, gates = fusion(*arguments)
+        torch.testing.assert_close(gates, torch.tensor([gate, 0.0]).expand(BATCH, -1), rtol=0, atol=1e-5)
 
 
 @torch.no_grad()

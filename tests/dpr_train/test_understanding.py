@@ -51,7 +51,14 @@ def test_shapes_and_range(head: UnderstandingHead, batch: Batch) -> None:
 def test_wishes_by_class() -> None:
     polarity = torch.zeros(1, 3, 3)
     polarity[0, 0, NO_WISH] = polarity[0, 1, ASKED] = polarity[0, 2, REFUSED] = 1
-    said = Understanding(torch.zeros(1, 3, 1), torch.full((1, 3), 50.0), torch.zeros(1, 1, 3), polarity)
+    said = Understanding(
+        match=torch.zeros(1, 3, 1),
+        presence=torch.full((1, 3), 50.0),
+        roles=torch.zeros(1, 1, 3),
+        polarity=polarity,
+        real=torch.ones(1, 1),
+        lift_above=torch.tensor(1e4),
+    )
     assert said.wish.tolist() == [[[0, 0], [1, 0], [0, 1]]]
     assert said.released.tolist() == [[1, 0, 0]]
 
@@ -118,6 +125,125 @@ def test_an_untrained_head_finds_nothing_but_what_is_named_alike() -> None:
     presence = torch.sigmoid(head(tokens, torch.ones(1, 3, dtype=torch.int64), tags).presence)[0]
     assert presence[1] > 0.99
     assert presence[[0, 2]].max() < 0.01
+
+
+def heard(
+    tokens: list[tuple[int, dict[int, float]]], *, tags: int = 3, lift_above: float, padding: int = 0
+) -> Understanding:
+    """One prompt, by hand: each token's class, and its match with some tags; it names all others not at all."""
+    match = torch.full((1, tags, len(tokens)), -12.0)
+    roles = torch.full((1, len(tokens), 3), -8.0)
+    for t, (role, named) in enumerate(tokens):
+        roles[0, t, role] = 8.0
+        for tag, logit in named.items():
+            match[0, tag, t] = logit
+    real = torch.ones(1, len(tokens))
+    if padding:
+        real[:, -padding:] = 0
+        match[:, :, -padding:] = -1e4
+    where = torch.softmax(match, dim=-1)
+    return Understanding(
+        match=match,
+        presence=(where * match).sum(-1),
+        roles=roles,
+        polarity=torch.matmul(where, torch.softmax(roles, dim=-1)),
+        real=real,
+        lift_above=torch.tensor(lift_above),
+    )
+
+
+def wishes(understood: Understanding) -> list[tuple[set[int], set[int]]]:
+    """Of each prompt the tags that are asked for and those that are refused."""
+    found = [[set(torch.nonzero(w[:, c] >= 0.5)[:, 0].tolist()) for c in (0, 1)] for w in understood.wish]
+    return [(asked, refused) for asked, refused in found]
+
+
+@pytest.mark.parametrize("role", [ASKED, REFUSED])
+def test_a_wish_that_names_no_tag_is_read_as_the_nearest_one(role: int) -> None:
+    tokens = [(NO_WISH, {0: -1.0}), (role, {1: -3.0, 2: -6.0})]
+    asked_or_refused = ({1}, set()) if role == ASKED else (set(), {1})
+    assert wishes(heard(tokens, lift_above=-4.0)) == [asked_or_refused]
+    # As strong as the class of the token that carries it; the others are left as they were.
+    lifted, plain = heard(tokens, lift_above=-4.0).wish, heard(tokens, lift_above=1e4).wish
+    sure = torch.softmax(torch.tensor([8.0, -8.0, -8.0]), dim=0)[0]
+    torch.testing.assert_close(lifted[0, 1, role - ASKED], sure)
+    changed = lifted != plain
+    assert changed.sum() == 1
+    assert changed[0, 1, role - ASKED]
+
+
+def test_a_wish_too_far_from_every_tag_is_not_lifted() -> None:
+    tokens = [(ASKED, {1: -3.0, 2: -6.0})]
+    assert wishes(heard(tokens, lift_above=-3.5)) == [({1}, set())]
+    for above in (-2.5, 1e4):
+        assert wishes(heard(tokens, lift_above=above)) == [(set(), set())]
+        assert torch.equal(heard(tokens, lift_above=above).wish, heard(tokens, lift_above=1e4).wish)
+
+
+def test_nothing_is_lifted_beside_a_tag_that_is_present_with_that_polarity() -> None:
+    # "comedies, and something faintly like horror": the first is heard, and it stays at that.
+    both = [(ASKED, {0: 9.0}), (ASKED, {1: -1.0})]
+    assert wishes(heard(both, lift_above=-4.0)) == [({0}, set())]
+    assert torch.equal(heard(both, lift_above=-4.0).wish, heard(both, lift_above=1e4).wish)
+    # The other polarity is another matter.
+    assert wishes(heard([(ASKED, {0: 9.0}), (REFUSED, {1: -1.0})], lift_above=-4.0)) == [({0}, {1})]
+
+
+def test_a_tag_wished_for_is_never_lifted_to_its_opposite() -> None:
+    # Tag 0 is asked for by name; what is refused comes nearest to it, too.
+    tokens = [(ASKED, {0: 9.0}), (REFUSED, {0: -1.0, 1: -3.0})]
+    understood = heard(tokens, lift_above=-4.0)
+    assert wishes(understood) == [({0}, set())]
+    assert torch.equal(understood.wish, heard(tokens, lift_above=1e4).wish)
+
+
+def test_nothing_is_lifted_without_a_token_that_carries_a_wish() -> None:
+    assert wishes(heard([(NO_WISH, {1: -1.0})], lift_above=-4.0)) == [(set(), set())]
+    padded = [(NO_WISH, {}), (ASKED, {1: -1.0})]
+    assert wishes(heard(padded, lift_above=-4.0)) == [({1}, set())]
+    assert wishes(heard(padded, lift_above=-4.0, padding=1)) == [(set(), set())]
+
+
+@torch.no_grad()
+def test_the_head_lifts_from_its_own_threshold_on(head: UnderstandingHead, batch: Batch) -> None:
+    assert head(*batch).lift_above == 1e4  # until it is chosen
+    head.match_bias.fill_(-30.0)  # no tag is present
+    head.reader.role[-1].bias.copy_(torch.tensor([0.0, 9.0, 0.0]))  # every token asks
+    assert wishes(head(*batch)) == [(set(), set())] * BATCH
+    head.lift_above.fill_(-1e3)
+    understood = head(*batch)
+    nearest = (
+        (understood.match + torch.log_softmax(understood.roles, -1)[:, None, :, ASKED]).amax(-1).argmax(1)
+    )
+    assert wishes(understood) == [({int(tag)}, set()) for tag in nearest]
+    again = UnderstandingHead(P, DIM)
+    again.load_state_dict(head.state_dict())
+    assert again.lift_above == -1e3
+
+
+@torch.no_grad()
+def test_what_is_exported_lifts_as_the_head_does(head: UnderstandingHead, batch: Batch) -> None:
+    class Wish(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = head
+
+        def forward(self, *arguments: torch.Tensor) -> torch.Tensor:
+            return self.head(*arguments).wish
+
+    head.match_bias.fill_(-12.0)
+    head.reader.role[-1].weight.mul_(8.0)  # classes are clear
+    unlifted = head(*batch).wish
+    head.lift_above.fill_(-16.0)
+    dynamic = torch.export.Dim.DYNAMIC
+    shapes = (({0: dynamic, 1: dynamic}, {0: dynamic, 1: dynamic}, {0: dynamic}),)
+    exported = torch.export.export(Wish().eval(), batch, dynamic_shapes=shapes).module()
+    assert (head(*batch).wish - unlifted).amax() > 0.4
+    tokens, mask, tags = batch
+    for rows in ([0, 1, 2, 3], [2, 0]):
+        for some in (tags, tags[:1], torch.cat([tags, -tags, 2 * tags[:3] + 1])):
+            arguments = tokens[rows], mask[rows], some
+            torch.testing.assert_close(exported(*arguments), head(*arguments).wish, rtol=0, atol=1e-5)
 
 
 @pytest.fixture

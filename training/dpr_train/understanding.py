@@ -51,6 +51,8 @@ class Understanding:
         tokens is taken, if it is nearer than ``lift_above``: what training never named is recognised more faintly.
         """
         plain = torch.sigmoid(self.presence)[..., None] * self.polarity[..., ASKED:]  # (B, G, 2)
+        if plain.shape[1] == 0:
+            return plain  # no tags, none nearest
         carried = torch.log_softmax(self.roles, dim=-1)[..., ASKED:]  # (B, T, 2)
         nearness = (self.match[..., None] + carried[:, None]).amax(dim=2)  # (B, G, 2)
         nearest = nearness.amax(dim=1, keepdim=True)  # (B, 1, 2)

@@ -59,10 +59,10 @@ def test_classes_of_tokens(encodings: list[Encoding]) -> None:
     classes = class_labels(encodings, PROMPTS, LENGTH)
     n, a, r = NO_WISH, ASKED, REFUSED
     assert classes.tolist() == [
-        [-1, a, a, n, n, r, n, -1, -1, -1],
-        [-1, a, a, a, -1, -1, -1, -1, -1, -1],
-        [-1, n, n, n, n, n, n, r, -1, -1],  # of a wish about no tag the class is known, too
-        [-1, n, n, -1, -1, -1, -1, -1, -1, -1],
+        [n, a, a, n, n, r, n, n, -1, -1],  # nothing is wished for at the special tokens
+        [n, a, a, a, n, -1, -1, -1, -1, -1],
+        [n, n, n, n, n, n, n, r, n, -1],  # of a wish about no tag the class is known, too
+        [n, n, n, n, -1, -1, -1, -1, -1, -1],
     ]
 
 
@@ -81,6 +81,6 @@ def test_tokens_of_a_span_name_its_tag(encodings: list[Encoding]) -> None:
 def test_what_is_cut_off_has_no_label(encoder_folder: Path) -> None:
     tokenizer = load_tokenizer(encoder_folder, 5)  # [CLS] scary films but [SEP]
     encodings = tokenizer.encode_batch([TWO.text])
-    assert class_labels(encodings, [TWO], 5).tolist() == [[-1, ASKED, ASKED, NO_WISH, -1]]
+    assert class_labels(encodings, [TWO], 5).tolist() == [[NO_WISH, ASKED, ASKED, NO_WISH, NO_WISH]]
     named, _ = match_labels(encodings, [TWO], [1, 2], 5)
     assert named.tolist() == [[[0, 1, 1, 0, 0], [0, 0, 0, 0, 0]]]
