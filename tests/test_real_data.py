@@ -1,5 +1,5 @@
-# A slice of MovieLens-100K through the whole path: train, export, ask. It shows that steering works on real films,
-# not how well; docs/results.md has the figures of a whole training.
+# A slice of MovieLens-100K through the whole path, with the prompt encoder that ships: train, export, ask. It shows
+# that steering works on real films, not how well; docs/results.md has the figures of a whole training.
 from __future__ import annotations
 
 import dataclasses
@@ -9,13 +9,9 @@ import pytest
 
 from dpr_export.write_bundle import export_bundle
 from dpr_infer import Recommender
-from dpr_train.config import (
-    BackboneStage,
-    SteeringStage,
-    TrainConfig,
-    UnderstandingStage,
-)
+from dpr_train.config import BackboneStage, SteeringStage, TrainConfig
 from dpr_train.data import Dataset, load_dataset
+from dpr_train.encoder_package import shipped_prompt_encoder
 from dpr_train.encoders import fetch_minilm
 from dpr_train.evaluate import ResultRow
 from dpr_train.run import train
@@ -38,11 +34,10 @@ def trained(
     out = tmp_path_factory.mktemp("ml-100k") / "run"
     config = TrainConfig(
         stage1=BackboneStage(epochs=4),
-        # The wording of films alone; polarity is learned late, and with half as many steps refusals pass for wishes.
-        stage2=UnderstandingStage(steps=360, batch_size=32, domains=("genres",)),
         stage3=SteeringStage(epochs=2, prompts=500),
     )
-    return out, train(data, config, out, encoder_folder=fetch_minilm(cache_dir))
+    encoder, texts = shipped_prompt_encoder(cache_dir), fetch_minilm(cache_dir)
+    return out, train(data, config, out, encoder_folder=encoder, text_folder=texts)
 
 
 def _row(rows: list[ResultRow], task: str, system: str, wording: str = "-") -> ResultRow:
@@ -60,7 +55,7 @@ def test_steering_obeys_where_the_backbone_cannot(trained: tuple[Path, list[Resu
     refused, plain = _row(rows, "negative", "steering", "seen"), _row(rows, "negative", "backbone")
     assert refused.violation is not None
     assert plain.violation is not None
-    assert refused.violation < plain.violation
+    assert refused.violation < min(0.1, plain.violation)
 
 
 def test_the_bundle_steers_like_the_model(
@@ -79,5 +74,5 @@ def test_the_bundle_steers_like_the_model(
         shares.append(sum("Horror" in item for item in tags) / len(tags))
     assert shares[1] > shares[0]
     strict = recommender.query(histories[0], "no drama please", steer="strict")
-    if any(wish.tag == "Drama" and wish.refused >= 0.5 for wish in strict.wishes):
-        assert all("Drama" not in item for item in strict.tags)
+    assert [wish.tag for wish in strict.wishes if wish.refused >= 0.5] == ["Drama"]
+    assert all("Drama" not in item for item in strict.tags)
