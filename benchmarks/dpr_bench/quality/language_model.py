@@ -123,7 +123,7 @@ class LanguageModel:
         prompt : str
             What the user wrote.
         titles : sequence of str
-            Titles; a few dozen at most, since each costs about 50 ms of one core.
+            Titles; a few dozen at most, since each costs about 60 ms of one core.
 
         Returns
         -------
