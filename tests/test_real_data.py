@@ -33,8 +33,9 @@ def trained(
 ) -> tuple[Path, list[ResultRow]]:
     out = tmp_path_factory.mktemp("ml-100k") / "run"
     config = TrainConfig(
+        threads=1,  # other tests run beside this one
         stage1=BackboneStage(epochs=4),
-        stage3=SteeringStage(epochs=2, prompts=500),
+        stage3=SteeringStage(epochs=1, prompts=500),
     )
     encoder, texts = shipped_prompt_encoder(cache_dir), fetch_minilm(cache_dir)
     return out, train(data, config, out, encoder_folder=encoder, text_folder=texts)
