@@ -128,9 +128,9 @@ def test_a_folder_that_is_no_checkpoint(tmp_path: Path) -> None:
     [
         (
             {"format": "bert"},
-            "expected {'format': 'dpr-checkpoint', 'format_version': 1}, got {'format': 'bert'",
+            "expected {'format': 'dpr-checkpoint', 'format_version': 2}, got {'format': 'bert'",
         ),
-        ({"format_version": 2}, "got {'format': 'dpr-checkpoint', 'format_version': 2}"),
+        ({"format_version": 3}, "got {'format': 'dpr-checkpoint', 'format_version': 3}"),
         ({"n_items": 35}, "expected 35 rows, got 36"),
         ({"surprise": 1}, "surprise"),
         ({"prompt_encoder": {"max_tokens": 32, "layers": 2, "head_dim": 16}}, "understanding.safetensors"),

@@ -28,7 +28,7 @@ __all__ = ["Checkpoint", "CheckpointError", "load_checkpoint", "save_checkpoint"
 _ENCODER = "prompt_encoder"
 _ENCODER_PREFIX = "prompt_encoder."
 _FILES = ("model.safetensors", "items.parquet", "examples.parquet", "training.json", _ENCODER)
-_FORMAT = {"format": "dpr-checkpoint", "format_version": 1}
+_FORMAT = {"format": "dpr-checkpoint", "format_version": 2}
 
 
 class CheckpointError(Exception):
