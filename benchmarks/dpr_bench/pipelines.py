@@ -151,7 +151,7 @@ class EagerPipeline:
         found = self._cache.get(text)
         if found is None:
             ids, mask = tokenize(self._tokenizer, [text])
-            tokens, wish = self._model.prompt_encoder(
+            tokens, wish, _ = self._model.prompt_encoder(
                 torch.from_numpy(ids), torch.from_numpy(mask), self._model.tag_embeddings
             )
             found = self._cache[text] = tokens[0].numpy(), wish[0].numpy()

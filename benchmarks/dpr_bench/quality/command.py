@@ -35,7 +35,7 @@ from dpr_train.data import Dataset, LeaveOneOut, file_sha256, leave_one_out, loa
 from dpr_train.encoders import fetch_minilm
 from dpr_train.item_texts import TextEmbedder
 
-__all__ = ["QualityOptions", "make_items", "run_quality"]
+__all__ = ["QualityOptions", "make_items", "run_quality", "write_pages"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,9 @@ def run_quality(options: QualityOptions, console: Console) -> QualityResults:
     results.sections["goals"] = [goal.as_dict() for goal in goals]
     console.print(_goals_table(goals))
     if options.out is not None:
-        name = _write(results, goals, options.out)
+        name = _name(results.document())
+        write_pages(results.document(), options.out)
+        results.write_json(options.out / f"{name}.json")
         console.print(f"Written: {options.out / name}.json and .md", markup=False)
     console.print(f"{results.minutes:.1f} minutes")
     return results
@@ -211,14 +213,25 @@ def _identity(folder: Path, seed: int) -> dict[str, Any]:
     }
 
 
-def _write(results: QualityResults, goals: Sequence[GoalRow], out: Path) -> str:
+def write_pages(document: dict[str, Any], out: Path) -> list[GoalRow]:
+    """Write page and plots of a run from its JSON document, and return its goals; nothing is measured again.
+
+    Parameters
+    ----------
+    document : dict
+        As :meth:`QualityResults.document` gives it, or as read from the file.
+    out : Path
+        Folder; made if missing.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    name = f"quality_{results.dataset['name']}"
-    document = results.document()
-    plots = draw_plots(document, out, name)
-    results.write_json(out / f"{name}.json")
-    (out / f"{name}.md").write_text(quality_markdown(document, goals, plots), encoding="utf-8")
-    return name
+    name, goals = _name(document), check_goals(document)
+    page = quality_markdown(document, goals, draw_plots(document, out, name))
+    (out / f"{name}.md").write_text(page, encoding="utf-8")
+    return goals
+
+
+def _name(document: dict[str, Any]) -> str:
+    return f"quality_{document['dataset']['name']}"
 
 
 def _goals_table(goals: Sequence[GoalRow]) -> Table:

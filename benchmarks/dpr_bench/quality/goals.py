@@ -42,8 +42,11 @@ def check_goals(document: Document) -> list[GoalRow]:
 
 def _ranking(rows: list[Row]) -> Iterable[GoalRow]:
     standard = find_row(rows, "standard", "backbone")
-    ndcg = None if standard is None else standard["masked"]["ndcg"]
-    yield _at_least("standard: NDCG@10", ndcg, 0.187, 0.198, form=".4f")
+    ndcg, interval = None, ""
+    if standard is not None:
+        ndcg, found = standard["masked"]["ndcg"], standard["masked"]["ndcg_interval"]
+        interval = f" [{found['low']:.4f}, {found['high']:.4f}]"
+    yield _at_least("standard: NDCG@10", ndcg, 0.187, 0.198, form=".4f", note=interval)
     for task, aim in (("positive", 3.0), ("compound", 5.0)):
         yield _above_filter(rows, task, aim)
     yield _negative(rows, "seen", "negative, seen wording", _not_below_filter, 0.01, 0.01)

@@ -95,7 +95,7 @@ def plot_systems(rows: Sequence[Row], path: Path) -> None:
     axes[0].set_ylabel("NDCG@10, history masked (higher is better)")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
-    _save(figure, axes, "Whole catalogue ranked; bars are 95 % intervals over users", path)
+    _save(figure, axes, "Whole catalogue ranked, tags chosen hard; lines are 95 % intervals over users", path)
 
 
 def plot_strength(curves: dict[str, list[dict[str, float]]], path: Path) -> None:
@@ -114,11 +114,11 @@ def plot_strength(curves: dict[str, list[dict[str, float]]], path: Path) -> None
         axis.plot(x, [p["ndcg"] for p in points], marker="o", color=_OURS, label="NDCG@10")
         other = axis.twinx()
         other.plot(x, [p["obedience"] for p in points], marker="s", color=_FILTER, linestyle="--")
-        other.set_ylim(0, 1.02)
+        other.set_ylim(0, 1.05)
         other.spines["top"].set_visible(False)
         other.tick_params(axis="y", colors=_FILTER)
         other.set_ylabel("precision@10" if task == "positive" else "1 - violation@10", color=_FILTER)
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.08 * max(p["ndcg"] for p in points))
         axis.set_title(task, fontsize=11)
         axis.set_xlabel("strength (1 is the default)")
         axis.set_ylabel("NDCG@10", color=_OURS)
@@ -142,16 +142,17 @@ def plot_families(families: Sequence[Document], path: Path) -> None:
         worst = [f for f in mine if f["polarity"] < 1][:6]
         named = "\n".join(f"{f['polarity']:.2f}  {f['family']}" for f in worst)
         axis.text(
-            0.995,
-            0.06,
+            0.012,
+            0.95,
             named,
             transform=axis.transAxes,
-            ha="right",
-            va="bottom",
+            ha="left",
+            va="top",
             fontsize=8,
             bbox={"facecolor": "white", "edgecolor": "#d5d9dd", "alpha": 0.92},
         )
         axis.set_ylim(0, 1.02)
+        axis.margins(x=0.005)
         axis.set_xticks([])
         axis.set_ylabel("share of wishes read")
         axis.set_title(

@@ -11,6 +11,7 @@ from dpr_bench.kernel_tables import markdown_table
 from dpr_bench.quality.goals import GoalRow
 from dpr_bench.quality.report_rows import main_tables, seeds_table, unmasked_tables
 from dpr_bench.quality.report_sections import sections_markdown
+from dpr_bench.quality.summary import find_row
 
 __all__ = ["goals_markdown", "quality_markdown"]
 
@@ -65,15 +66,16 @@ def goals_markdown(goals: Sequence[GoalRow]) -> str:
 def _opening(document: Document) -> str:
     data, machine = document["dataset"], document["machine"]
     seeds = ", ".join(map(str, document["seeds"]))
-    return "\n\n".join(
-        [
-            f"# Quality, {data['name']}",
-            f"Made by `{document['command']}` in {document['minutes']:.1f} minutes. {data['users']:,} users, "
-            f"{data['items']:,} items, {data['interactions']:,} interactions, {data['tags']} tags; test "
-            "split (the last item of each user). "
-            f"Seeds {seeds}. {machine['cpu']}, commit {machine['commit']}.",
-        ]
+    text = (
+        f"Made by `{document['command']}` in {document['minutes']:.1f} minutes. {data['users']:,} users, "
+        f"{data['items']:,} items, {data['interactions']:,} interactions, {data['tags']} tags; "
+        "test split (the last item of each user). "
+        f"Seeds {seeds}. {machine['cpu']}, commit {machine['commit']}."
     )
+    standard = find_row(document["rows"], "standard", "backbone")
+    if standard and standard["queries"] < data["users"]:
+        text += f" **A sample: {standard['queries']:,} of the users are tested.**"
+    return f"# Quality, {data['name']}\n\n{text}"
 
 
 def _provenance(document: Document) -> str:
