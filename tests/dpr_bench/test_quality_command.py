@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from dpr_bench.quality import command, understanding
-from dpr_bench.quality.command import QualityOptions, run_quality
+from dpr_bench.quality.command import QualityOptions, run_quality, write_pages
 from dpr_train.checkpoint import CheckpointError
 from dpr_train.item_texts import TextEmbedder
 from tiny_model import LONGEST, tiny_checkpoint, tiny_dataset
@@ -73,6 +73,17 @@ def test_everything_is_measured_and_written(options: Options, tmp_path: Path) ->
     assert "hidden-place" not in page + json.dumps(document)
     assert str(tmp_path) not in page + json.dumps(document)
     assert {p.suffix for p in out.iterdir()} == {".json", ".md", ".png"}
+
+
+def test_pages_are_written_again_from_the_json(options: Options, tmp_path: Path) -> None:
+    run_quality(options(checkpoints=options().checkpoints[:1], users=30), Console(quiet=True))
+    out = tmp_path / "results"
+    first = (out / "quality_synthetic.md").read_text(encoding="utf-8")
+    document = json.loads((out / "quality_synthetic.json").read_text(encoding="utf-8"))
+    goals = write_pages(document, tmp_path / "again")
+    assert [goal.as_dict() for goal in goals] == document["goals"]
+    assert (tmp_path / "again" / "quality_synthetic.md").read_text(encoding="utf-8") == first
+    assert "A sample: 30 of the users" in first
 
 
 def test_a_checkpoint_of_other_data_is_refused(options: Options, checkpoint: Path, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_shares_of_the_filter_and_of_prompts() -> None:
             "understanding": {
                 "all": {"polarity": 0.97},
                 "by_kind": {"compound": {"right": 0.84}},
-                "zero_shot": {"all": {"right": 0.93, "exact": 0.7}},
+                "zero_shot": {"all": {"right": 0.93, "exact": 0.7}, "never_named": {"right": 0.61}},
             },
             "neutral": {"overlap": 1.0},
             "strict": {"violation": 0.02, "understood": None},
@@ -97,6 +97,9 @@ def test_shares_of_the_filter_and_of_prompts() -> None:
     assert met(goals, "polarity") == "yes"
     assert met(goals, "both wishes") == "no"
     assert met(goals, "zero-shot") == "aim"
+    (zero_shot,) = [goal.measured for goal in goals if goal.goal.startswith("zero-shot")]
+    assert "exactly that wish: 0.700" in zero_shot
+    assert "never named in training: 0.610" in zero_shot
     assert met(goals, "neutral") == "aim"
     assert met(goals, "strict: violation") == "yes"
     assert met(goals, "strict: prompts") == "not measured"

@@ -7,9 +7,16 @@ import math
 import numpy as np
 
 from dpr_bench.quality.understanding import Drawn, PromptRecord, State, WishRecord, _record, draw_all
-from dpr_bench.quality.understanding_tables import by_family, by_tag, shares, worst_families
+from dpr_bench.quality.understanding_tables import (
+    _known_tags,
+    by_family,
+    by_tag,
+    shares,
+    worst_families,
+)
 from dpr_train.evaluate import make_wordings
 from dpr_train.prompts import LabelledPrompt, Span, load_corpus
+from dpr_train.prompts.universe import make_universe
 
 GENRES = load_corpus().domains["genres"]
 
@@ -78,3 +85,11 @@ def test_every_test_template_is_drawn_with_tags_of_its_own() -> None:
         assert {(len(p.asked), len(p.refused)) for p in mine} == {roles}
         assert {p.family for p in mine} == {t.family for t in grammar.templates[kind]}
     assert all(not set(one.prompt.asked) & set(one.prompt.refused) for one in drawn)
+
+
+def test_a_tag_that_training_names_is_no_zero_shot_tag() -> None:
+    known = _known_tags()
+    universe = make_universe(load_corpus())
+    assert {tag.casefold() for tag in universe.tags} <= known
+    others = {tag.casefold() for held in universe.held_back.values() for tag in held}
+    assert others - known  # held back: training does not see them

@@ -69,7 +69,7 @@ def _reading(document: Document) -> Iterable[GoalRow]:
         _get(read, "zero_shot", "all", "right"),
         0.80,
         0.92,
-        note=_exactly(_get(read, "zero_shot", "all", "exact")),
+        note=_zero_shot_note(read),
     )
 
 
@@ -158,8 +158,12 @@ def _get(document: Document | None, *path: str) -> Any:
     return document
 
 
-def _exactly(value: float | None) -> str:
-    return "" if value is None else f" (exactly that wish: {value:.3f})"
+def _zero_shot_note(read: Document | None) -> str:
+    """The two stricter readings: no other tag read beside it, and tags that training has no word for."""
+    exact, never = _get(read, "zero_shot", "all", "exact"), _get(read, "zero_shot", "never_named", "right")
+    notes = [] if exact is None else [f"exactly that wish: {exact:.3f}"]
+    notes += [] if never is None else [f"tags never named in training: {never:.3f}"]
+    return f" ({'; '.join(notes)})" if notes else ""
 
 
 def _percent(percent: dict[str, float]) -> str:

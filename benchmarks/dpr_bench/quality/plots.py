@@ -140,25 +140,15 @@ def plot_families(families: Sequence[Document], path: Path) -> None:
         mine = sorted((f for f in families if f["kind"] == kind), key=lambda f: f["polarity"])
         axis.bar(range(len(mine)), [f["polarity"] for f in mine], 0.8, color=colour)
         worst = [f for f in mine if f["polarity"] < 1][:6]
-        named = "\n".join(f"{f['polarity']:.2f}  {f['family']}" for f in worst)
-        axis.text(
-            0.012,
-            0.95,
-            named,
-            transform=axis.transAxes,
-            ha="left",
-            va="top",
-            fontsize=8,
-            bbox={"facecolor": "white", "edgecolor": "#d5d9dd", "alpha": 0.92},
-        )
+        named = "worst: " + ", ".join(f"{f['family']} {f['polarity']:.2f}" for f in worst)
         axis.set_ylim(0, 1.02)
         axis.margins(x=0.005)
         axis.set_xticks([])
         axis.set_ylabel("share of wishes read")
         axis.set_title(
             f"{'asked' if kind == 'ask' else 'refused'}: {len(mine)} families, "
-            f"{sum(f['polarity'] == 1 for f in mine)} without an error",
-            fontsize=10,
+            f"{sum(f['polarity'] == 1 for f in mine)} without an error\n{named if worst else ''}",
+            fontsize=9,
         )
     _save(figure, axes, "Polarity by family of idioms that training never saw", path)
 

@@ -19,7 +19,8 @@ from dpr_bench.quality.understanding import (
     read_records,
 )
 from dpr_train.evaluate import Wording
-from dpr_train.prompts import Corpus, PromptGrammar, load_corpus
+from dpr_train.prompts import PromptGrammar, load_corpus
+from dpr_train.prompts.universe import make_universe
 
 __all__ = [
     "by_family",
@@ -194,11 +195,11 @@ def _share(holds: Iterable[bool]) -> float:
     return sum(answers) / len(answers) if answers else float("nan")
 
 
-def _known_tags(corpus: Corpus | None = None) -> set[str]:
-    """Names and nouns that the training wording has for any tag, in lower case."""
-    corpus = corpus or load_corpus()
-    names = set(corpus.words)
-    return names | {noun.casefold() for words in corpus.words.values() for noun in words.nouns}
+def _known_tags() -> set[str]:
+    """Names and nouns of the tags that stage 2 trains on, in lower case; those that it holds back are left out."""
+    corpus = load_corpus()
+    names = make_universe(corpus).tags
+    return {word.casefold() for tag in names for word in (tag, *corpus.words_for(tag).nouns)}
 
 
 def _spelled(records: Iterable[PromptRecord], known: set[str]) -> set[str]:
