@@ -100,7 +100,7 @@ def test_a_graph_that_was_tampered_with_is_found(sasrec, place, monkeypatch, gra
     [
         ("model.safetensors", "backbone.item_embedding.weight"),
         ("model.safetensors", "biases"),
-        ("model.safetensors", "fusion.router.weight"),
+        ("model.safetensors", "fusion.norm.weight"),
         ("model.safetensors", "tag_embeddings"),
         ("prompt_encoder/model.safetensors", "encoder.layer.0.output.dense.bias"),
     ],
@@ -116,16 +116,16 @@ def test_weights_that_are_not_finite_are_named(copy, place, file, tensor, value)
 
 def test_item_vectors_that_overflow_are_named(sasrec):
     model = sasrec.checkpoint.model
-    before = model.tag_vectors.data.clone()
+    before = model.tag_parts.data.clone()
     try:
         with torch.no_grad():
-            model.tag_vectors.fill_(3e38)
+            model.tag_parts.fill_(3e38)
         with pytest.raises(
             ExportError, match=r"^vectors: expected finite values, got inf in row \d+, column \d+$"
         ):
             write_bundle.catalogue_tensors(model)
     finally:
-        model.tag_vectors.data.copy_(before)
+        model.tag_parts.data.copy_(before)
 
 
 def test_an_unknown_precision_is_refused(sasrec, place):
