@@ -183,7 +183,7 @@ DAMAGE = {
         edit_json("config.json", lambda c: c.update(format="zip")),
         ["config.json", "dpr-checkpoint", "zip"],
     ),
-    "version": (edit_json("config.json", lambda c: c.update(format_version=2)), ["config.json", "2"]),
+    "version": (edit_json("config.json", lambda c: c.update(format_version=3)), ["config.json", "3"]),
     "unknown setting": (edit_json("config.json", lambda c: c.update(extra=1)), ["config.json", "extra"]),
     "unknown backbone setting": (
         edit_json("config.json", lambda c: c["backbone"].update(depth=3)),
