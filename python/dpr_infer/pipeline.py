@@ -112,7 +112,7 @@ class Pipeline:
         ----------
         histories, excludes : sequence of list of str, length B >= 1
             Item ids.
-        prompts : sequence of (str, sequence of str, or None), length B
+        prompts : sequence of (turn, sequence of turns, or None), length B
             Prompts.
         options : Options
             What the queries share.

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from dpr_infer.engine import Engine
 from dpr_infer.errors import BundleError, EngineError
+from dpr_infer.exact_turns import exact_reading
 from dpr_infer.manifest import Manifest
 from dpr_infer.prompt_cache import PromptCache
 from dpr_infer.prompt_reading import PromptReading, WishRule
-from dpr_infer.prompt_text import Prompt, check_prompt, check_turns
+from dpr_infer.prompt_text import Prompt, Role, Turn, check_prompt, check_turns, spoken
 from dpr_infer.start_over import last_start_over
 from dpr_infer.stopwatch import Stopwatch
 from dpr_infer.turns import merge_turns
@@ -64,6 +65,7 @@ class PromptReader:
         self._tag_embeddings = tag_embeddings
         self._rule = WishRule(manifest.tags, manifest.wish_threshold, manifest.dims.tag_words)
         self._token_limit = manifest.prompt_token_limit
+        self._token_width = manifest.dims.token
         self._nothing = np.zeros(len(manifest.tags), dtype=np.float32)
         self._cache: PromptCache[PromptReading] = PromptCache(cache_size)
 
@@ -72,8 +74,8 @@ class PromptReader:
 
         Parameters
         ----------
-        prompt : str, sequence of str, or None
-            The text, or the turns. None, no turn, and a text that is blank or has no token are neutral.
+        prompt : str, mapping of str to str, sequence of them, or None
+            The turn, or the turns. None, no turn, and a text that is blank or has no token are neutral.
         watch : Stopwatch
             Books the steps "tokenise" and "encode_prompt".
 
@@ -87,7 +89,8 @@ class PromptReader:
         Raises
         ------
         QueryError
-            If the prompt is neither, too long, or holds lone surrogates or control characters.
+            If the prompt is none of these, names a tag that the bundle does not have, is too long, or holds
+            lone surrogates or control characters.
         EngineError
             If the encoder fails or gives numbers that are not finite.
         """
@@ -98,16 +101,23 @@ class PromptReader:
             return None, False
         return self._read_turns(check_turns(prompt), watch)
 
-    def _read_turns(self, turns: Sequence[str], watch: Stopwatch) -> tuple[PromptReading | None, bool]:
+    def _read_turns(self, turns: Sequence[Turn], watch: Stopwatch) -> tuple[PromptReading | None, bool]:
         readings, all_cached = [], True
         for turn in turns[last_start_over(turns) :]:
-            reading, cached = self.read(turn, watch)
+            reading, cached = (
+                self.read(turn, watch) if isinstance(turn, str) else self._read_exact(turn, watch)
+            )
             if reading is not None:
                 readings.append(reading)
                 all_cached = all_cached and cached
         if not readings:
             return None, False
         return merge_turns(readings, self._rule, self._token_limit), all_cached
+
+    def _read_exact(self, turn: Mapping[str, Role], watch: Stopwatch) -> tuple[PromptReading, bool]:
+        text = spoken(turn)
+        said, cached = self.read(text, watch)
+        return exact_reading(turn, said, self._rule, self._token_width), cached or not text
 
     def _read_new(self, prompt: str, watch: Stopwatch) -> PromptReading | None:
         check_prompt(prompt)

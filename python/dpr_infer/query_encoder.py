@@ -94,7 +94,7 @@ class QueryEncoder:
         ----------
         histories : sequence of sequence of int, length B >= 1
             Rows of items, oldest first. Of a longer one than the bundle takes, the newest are read.
-        prompts : sequence of (str, sequence of str, or None), length B
+        prompts : sequence of (turn, sequence of turns, or None), length B
             The prompts.
         watch : Stopwatch
             Books every step but "score".

@@ -21,7 +21,7 @@ from dpr_infer.items import ItemTable
 from dpr_infer.live_items import LiveItems
 from dpr_infer.manifest import Manifest
 from dpr_infer.pipeline import Pipeline, Ranker
-from dpr_infer.prompt_text import Prompt
+from dpr_infer.prompt_text import Prompt, Turn
 from dpr_infer.request import (
     Exclude,
     check_count,
@@ -133,8 +133,8 @@ class Recommender(LiveItems):
 
         Parameters
         ----------
-        prompt : str or sequence of str
-            The prompt, or its turns.
+        prompt : str, mapping of str to str, or sequence of them
+            The prompt, or its turns, as for `query`.
 
         Returns
         -------
@@ -170,7 +170,7 @@ class Recommender(LiveItems):
         history : iterable of str
             Item ids, oldest first. Repetitions are kept. Of more than the bundle's limit, the newest are read
             and the answer says so. An empty history is a new user, for whom the backbone has learned a start.
-        prompt : str or sequence of str, optional
+        prompt : str, mapping of str to str, or sequence of them, optional
             What the user wants, in words. None and a blank text are neutral: the ranking is the backbone's
             own, bit for bit, and so it is for a prompt that opens no gate. Of more tokens than the bundle's
             limit, the first are read and the answer says so.
@@ -178,6 +178,7 @@ class Recommender(LiveItems):
             decides about every tag that it speaks of: it replaces what stood, or takes it back; other tags keep
             what they had. "Start over" and its like take back all before them. No turn is no prompt, and one
             turn is the text alone, bit for bit.
+            A mapping of tags to "ask", "refuse" or "release" is an exact turn: it says wishes without language.
         k : int
             Most items to return, >= 1. Fewer are returned where fewer are allowed.
         exclude : iterable of str
@@ -227,7 +228,7 @@ class Recommender(LiveItems):
     def query_batch(
         self,
         histories: Iterable[Iterable[str]],
-        prompts: str | Sequence[Prompt | None] | None = None,
+        prompts: Turn | Sequence[Prompt | None] | None = None,
         k: SupportsIndex = 10,
         *,
         exclude: Exclude = (),
@@ -248,8 +249,8 @@ class Recommender(LiveItems):
         ----------
         histories : iterable of iterable of str
             One history a user; there may be none.
-        prompts : str, None, or sequence of them and of sequences of str
-            One text for all users, or a sequence with one prompt for each: a text, None or turns as for `query`.
+        prompts : turn, None, or sequence of prompts
+            One text or mapping for all users, or a sequence with one prompt for each: as for `query`.
         k, exclude_history, where, strength, steer, unknown_items, timings
             As for `query`, shared by all users.
         exclude : iterable of str, or sequence of iterables of str
@@ -284,7 +285,7 @@ class Recommender(LiveItems):
     def search_arrays(
         self,
         histories: Iterable[Iterable[str]],
-        prompts: str | Sequence[Prompt | None] | None = None,
+        prompts: Turn | Sequence[Prompt | None] | None = None,
         k: SupportsIndex = 10,
         *,
         exclude: Exclude = (),

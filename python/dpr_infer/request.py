@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import SupportsIndex
 
 from dpr_infer.errors import QueryError, QueryTypeError, UnknownItemError
 from dpr_infer.items import ItemTable
-from dpr_infer.prompt_text import Prompt, check_prompt_type
+from dpr_infer.prompt_text import Prompt, Turn, check_prompt_type
 
 Exclude = Iterable[str] | Sequence[Iterable[str]]
 
@@ -124,21 +124,21 @@ def one_list(value: object, what: str) -> list[str]:
     return list(value)
 
 
-def per_query_prompts(prompts: str | Sequence[Prompt | None] | None, count: int) -> list[Prompt | None]:
-    """Return one prompt a query: a str or None stands for all, a sequence has one for each.
+def per_query_prompts(prompts: Turn | Sequence[Prompt | None] | None, count: int) -> list[Prompt | None]:
+    """Return one prompt a query: a turn or None stands for all, a sequence has one for each.
 
-    A sequence of str is one prompt a query, never the turns of one; an entry may be a sequence of turns.
+    A sequence of turns is one prompt a query, never the turns of one; an entry may be a sequence of turns.
 
     Parameters
     ----------
-    prompts : str, None or sequence
+    prompts : str, mapping, None or sequence
         What the caller gave.
     count : int
         Number of queries.
 
     Returns
     -------
-    list of (str, sequence of str, or None)
+    list of (turn, sequence of turns, or None)
         `count` prompts.
 
     Raises
@@ -146,11 +146,11 @@ def per_query_prompts(prompts: str | Sequence[Prompt | None] | None, count: int)
     QueryError
         If it is neither, or of another length, or an entry is no prompt.
     """
-    if prompts is None or isinstance(prompts, str):
+    if prompts is None or isinstance(prompts, str | Mapping):
         return [prompts] * count
     if not isinstance(prompts, Iterable):
         raise QueryTypeError(
-            f"prompts must be a str, None or a sequence of them; got {type(prompts).__name__}"
+            f"prompts must be a turn, None or a sequence of prompts; got {type(prompts).__name__}"
         )
     listed = list(prompts)
     if len(listed) != count:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
+from dpr_infer.prompt_text import Turn
 from dpr_infer.start_over_phrases import CLOSERS, CONTINUATIONS, OBJECTS, OPENERS, PHRASES, VERBS
 
 _APOSTROPHES = re.compile("['\u2018\u2019\u02bc]")
@@ -40,10 +41,11 @@ def starts_over(turn: str) -> bool:
     return _pattern().search(_plain(turn)) is not None
 
 
-def last_start_over(turns: Sequence[str]) -> int:
+def last_start_over(turns: Sequence[Turn]) -> int:
     """Return the number of the last turn that starts over, or 0: the turns before it need not be read."""
     for number in range(len(turns) - 1, 0, -1):
-        if starts_over(turns[number]):
+        turn = turns[number]
+        if isinstance(turn, str) and starts_over(turn):
             return number
     return 0
 

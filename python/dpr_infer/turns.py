@@ -28,15 +28,16 @@ def merge_turns(readings: Sequence[PromptReading], rule: WishRule, token_limit: 
     -------
     PromptReading or None
         A single reading as it is. Of several, the wishes that stand at the end, and the tokens of the turns
-        that made them. None if every wish was taken back. Where there never was a wish, the first reading.
+        that made them. None if every wish was taken back. Where there never was a wish, the first reading that
+        has a token, and None if there is none: exact turns that only release have none.
     """
     if len(readings) == 1:
-        return readings[0]
+        return _first_said(readings)
     decisions = _Decisions(len(rule.tags), rule.threshold)
     for turn, reading in enumerate(readings):
         decisions.add(turn, reading)
     if not decisions.began:
-        return readings[0]
+        return _first_said(readings)
     holding = sorted(set(decisions.holder.tolist()) - {_NOBODY})
     if not holding:
         return None
@@ -54,6 +55,10 @@ def merge_turns(readings: Sequence[PromptReading], rule: WishRule, token_limit: 
         decisions.released.astype(np.float32),
         truncated=cut or any(reading.truncated for reading in readings),
     )
+
+
+def _first_said(readings: Sequence[PromptReading]) -> PromptReading | None:
+    return next((reading for reading in readings if len(reading.tokens)), None)
 
 
 class _Decisions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dpr_infer.prompt_text import Prompt
+from dpr_infer.prompt_text import Prompt, as_turns, spoken
 from dpr_infer.recommender import Recommender
 from dpr_infer.types import Recommendation
 
@@ -33,7 +33,7 @@ class Comparison:
     ----------
     history : tuple of str
         Item ids, oldest first.
-    prompt : str, sequence of str, or None
+    prompt : turn, sequence of turns, or None
         The prompt, or its turns; None or blank without one.
     settings : Settings
         The options.
@@ -68,7 +68,7 @@ def compare(
         The opened bundle.
     history : tuple of str
         Item ids, oldest first.
-    prompt : str, sequence of str, or None
+    prompt : turn, sequence of turns, or None
         The prompt, or its turns.
     settings : Settings
         The options.
@@ -86,7 +86,7 @@ def compare(
     options = asdict(settings)
     deep = options | {"k": max(settings.k, PLAIN_DEPTH)}
     plain = recommender.query(history, None, timings=True, **deep)
-    neutral = prompt is None or not "".join(prompt).strip()
+    neutral = not "".join(map(spoken, as_turns(prompt))).strip()
     steered = None if neutral else recommender.query(history, prompt, timings=True, **options)
     return Comparison(history, prompt, Settings(**options), plain, steered)
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from dpr_infer.cli.comparison import Comparison
 from dpr_infer.items import ItemTable
-from dpr_infer.prompt_text import Prompt
+from dpr_infer.prompt_text import Prompt, as_turns, spoken
 from dpr_infer.types import Recommendation, Wish
 
 _SIDE_BY_SIDE_COLUMNS = 100
@@ -85,7 +85,7 @@ def _rankings(comparison: Comparison, width: int) -> RenderableType:
 
 def prompt_line(prompt: Prompt | None) -> str:
     """Return a prompt in one line, its turns joined by " + "."""
-    return prompt if isinstance(prompt, str) else " + ".join(prompt or ())
+    return " + ".join(map(spoken, as_turns(prompt)))
 
 
 def ranking_table(
