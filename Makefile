@@ -42,7 +42,7 @@ $(INSTALLED): pyproject.toml $(CORE_SOURCES)
 	@test -x $(BIN)/python || { echo "Making the environment in .venv"; $(PYTHON) -m venv .venv; }
 	@echo "Installing packages and building the C++ core (a minute or two)"
 	@$(BIN)/pip install -q --disable-pip-version-check 'torch~=2.13.0'
-	@$(BIN)/pip install -q --disable-pip-version-check -e '.[cpu,cli,train,export,bench,dev]'
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[cpu,cli,train,export,bench,dev,serve,serve-dev]'
 	@touch $@
 
 # A finished checkpoint or bundle is not remade because the environment changed; delete it to have a new one.
