@@ -139,9 +139,10 @@ def _encode(bundle: Bundle, count: int, rng: np.random.Generator) -> EncodedQuer
     )
     histories = [_beginning(bundle, rng) for _ in range(count)]
     prompts = _prompts(bundle.manifest.tags)
-    texts = [prompts[i] for i in rng.integers(0, len(prompts), count)]
+    watch = Stopwatch()
+    readings = [encoder.reader.read(prompts[i], watch) for i in rng.integers(0, len(prompts), count)]
     blocks = [
-        encoder.encode(histories[at : at + _ENCODED_AT_ONCE], texts[at : at + _ENCODED_AT_ONCE], Stopwatch())
+        encoder.encode(histories[at : at + _ENCODED_AT_ONCE], readings[at : at + _ENCODED_AT_ONCE], watch)
         for at in range(0, count, _ENCODED_AT_ONCE)
     ]
     return EncodedQueries(

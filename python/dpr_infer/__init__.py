@@ -16,6 +16,7 @@ from dpr_infer.errors import (
     UnknownItemError,
     WhereError,
 )
+from dpr_infer.mixed_queries import Query
 from dpr_infer.recommender import Recommender
 from dpr_infer.types import Recommendation, Wish
 
@@ -27,6 +28,7 @@ __all__ = [
     "EngineError",
     "MissingExtraError",
     "ProviderError",
+    "Query",
     "QueryError",
     "QueryTypeError",
     "Recommendation",

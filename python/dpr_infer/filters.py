@@ -32,16 +32,16 @@ def flatten_rows(rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDAr
 
 
 def tag_filter(
-    clauses: TagClauses | None, refused: Sequence[NDArray[np.uint64] | None], tag_words: int
+    clauses: Sequence[TagClauses | None], refused: Sequence[NDArray[np.uint64] | None], tag_words: int
 ) -> TagFilter | None:
-    """Combine an expression that all queries share with the tags that each one refuses.
+    """Combine the expression and the refused tags of every query.
 
     Parameters
     ----------
-    clauses : TagClauses or None
-        The compiled expression.
+    clauses : sequence of TagClauses or None, length B
+        The compiled expressions.
     refused : sequence of ndarray of uint64 (W,) or None, length B
-        Bitsets of tags that no item may have, by query.
+        Bitsets of tags that no item may have.
     tag_words : int
         Words W of a bitset.
 
@@ -50,25 +50,24 @@ def tag_filter(
     TagFilter or None
         None where nothing is filtered.
     """
-    if clauses is None and not any(words is not None for words in refused):
+    given = [compiled for compiled in clauses if compiled is not None]
+    if not given and not any(words is not None for words in refused):
         return None
     batch = len(refused)
-    count = 0 if clauses is None else len(clauses.clause_with)
     must_have, none = (np.zeros((batch, tag_words), dtype=np.uint64) for _ in range(2))
-    clause_with, clause_without = (np.zeros((batch * count, tag_words), dtype=np.uint64) for _ in range(2))
-    if clauses is not None:
-        must_have[:] = clauses.all
-        none[:] = clauses.none
-        if count:
-            clause_with[:] = np.tile(clauses.clause_with, (batch, 1))
-            clause_without[:] = np.tile(clauses.clause_without, (batch, 1))
-    for line, words in zip(none, refused, strict=True):
+    offsets = [0]
+    for b, (compiled, words) in enumerate(zip(clauses, refused, strict=True)):
+        if compiled is not None:
+            must_have[b] = compiled.all
+            none[b] = compiled.none
         if words is not None:
-            line |= words
+            none[b] |= words
+        offsets.append(offsets[-1] + (0 if compiled is None else len(compiled.clause_with)))
+    empty = np.empty((0, tag_words), dtype=np.uint64)
     return TagFilter(
         all=must_have,
         none=none,
-        clause_offsets=np.arange(batch + 1, dtype=np.int64) * count,
-        clause_with=clause_with,
-        clause_without=clause_without,
+        clause_offsets=np.array(offsets, dtype=np.int64),
+        clause_with=np.concatenate([empty, *(compiled.clause_with for compiled in given)]),
+        clause_without=np.concatenate([empty, *(compiled.clause_without for compiled in given)]),
     )

@@ -35,24 +35,23 @@ class HnswSearch:
         self._index = index
         self._ef = ef
 
-    def search(self, queries: KernelQueries, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def search(self, queries: KernelQueries) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Find good items of each query.
 
         The candidates are the index's proposals and all items that were added after it was built. A query that
-        gets fewer than `k` of them, or needs as many candidates as there are items, is answered from the whole
-        catalogue, as by `Scorer.search`.
+        gets fewer of them than it asks for items, or needs as many as there are items, is answered from the
+        whole catalogue, as by `Scorer.search`.
 
         Parameters
         ----------
         queries : KernelQueries
-            B queries.
-        k : int
-            Columns of the result.
+            B queries; K is the largest number of items that one asks for.
 
         Returns
         -------
-        rows, scores : ndarray, shape (B, k)
-            As `Scorer.search`; the scores are those that it gives the same rows.
+        rows, scores : ndarray, shape (B, K)
+            As `Scorer.search`; the scores are those that it gives the same rows. How many candidates a query gets
+            depends on its own k alone, so its first k items are what it would be given by itself.
 
         Raises
         ------
@@ -61,26 +60,30 @@ class HnswSearch:
         """
         points = _points(queries, self._scorer)
         if not np.isfinite(points).all():  # the scorer tells which query overflows
-            return self._scorer.search(queries, k)
+            return self._scorer.search(queries)
         added = np.arange(self._index.n_items, self._scorer.catalogue.n_rows, dtype=np.int64)
         allowed = [added] * len(points)
-        counts = self._candidate_counts(queries, k)
+        counts = self._candidate_counts(queries)
         for count in np.unique(counts[counts < self._index.n_items]).tolist():
             which = np.flatnonzero(counts == count)
             for b, proposed in zip(which.tolist(), self._index.candidates(points[which], count), strict=True):
                 allowed[b] = np.concatenate([proposed, added])
-        rows, scores = self._scorer.search(queries, k, allowed=allowed)
-        short = np.flatnonzero(rows[:, -1] < 0)
-        if short.size:
-            rows[short], scores[short] = self._scorer.search(queries.pick(short.tolist()), k)
+        rows, scores = self._scorer.search(queries, allowed=allowed)
+        short = [b for b, k in enumerate(queries.k) if rows[b, k - 1] < 0]
+        if short:
+            more = queries.pick(short)
+            columns = max(more.k)
+            rows[short, columns:], scores[short, columns:] = -1, -np.inf
+            rows[short, :columns], scores[short, :columns] = self._scorer.search(more)
         return rows, scores
 
-    def _candidate_counts(self, queries: KernelQueries, k: int) -> NDArray[np.int64]:
+    def _candidate_counts(self, queries: KernelQueries) -> NDArray[np.int64]:
         """Return how many candidates to fetch for each query, whatever else is in the batch, int64 (B,)."""
-        count = max(self._ef, _CANDIDATES_PER_ITEM * k)
         counts = np.empty(len(queries.user), dtype=np.int64)
-        for b, (refused, excluded) in enumerate(zip(queries.refused, queries.excluded, strict=True)):
-            filtered = queries.clauses is not None or refused is not None
+        filters = zip(queries.k, queries.clauses, queries.refused, queries.excluded, strict=True)
+        for b, (k, clauses, refused, excluded) in enumerate(filters):
+            count = max(self._ef, _CANDIDATES_PER_ITEM * k)
+            filtered = clauses is not None or refused is not None
             steps = -(-len(excluded) // _EXCLUSION_STEP)
             counts[b] = count * (_FILTER_FACTOR if filtered else 1) + steps * _EXCLUSION_STEP
         return counts
@@ -96,5 +99,5 @@ def _points(queries: KernelQueries, scorer: Scorer) -> NDArray[np.float32]:
     points[:, : queries.user.shape[1]] = queries.user
     with np.errstate(over="ignore", invalid="ignore"):
         moved = np.einsum("be,bed->bd", queries.gates[:, toward], queries.experts[:, toward])
-        points += np.float32(queries.strength) * moved
+        points += queries.strength[:, None] * moved
     return points

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from dpr_infer.bundle import Bundle
 from dpr_infer.engine import OnnxEngine, Provider
 from dpr_infer.prompt_reading import PromptReading
-from dpr_infer.prompt_text import Prompt
 from dpr_infer.prompts import PromptReader
 from dpr_infer.stopwatch import Stopwatch
 
@@ -86,7 +85,10 @@ class QueryEncoder:
         self._history_limit = manifest.history_limit
 
     def encode(
-        self, histories: Sequence[Sequence[int]], prompts: Sequence[Prompt | None], watch: Stopwatch
+        self,
+        histories: Sequence[Sequence[int]],
+        readings: Sequence[tuple[PromptReading | None, bool]],
+        watch: Stopwatch,
     ) -> EncodedQueries:
         """Encode a batch of queries.
 
@@ -94,10 +96,10 @@ class QueryEncoder:
         ----------
         histories : sequence of sequence of int, length B >= 1
             Rows of items, oldest first. Of a longer one than the bundle takes, the newest are read.
-        prompts : sequence of (turn, sequence of turns, or None), length B
-            The prompts.
+        readings : sequence of (PromptReading or None, bool), length B
+            What `reader` read from the prompts.
         watch : Stopwatch
-            Books every step but "score".
+            Books the steps "encode_history" and "fuse".
 
         Returns
         -------
@@ -106,19 +108,16 @@ class QueryEncoder:
 
         Raises
         ------
-        QueryError
-            If a prompt cannot be read.
         EngineError
             If an engine fails.
         """
-        readings = [self.reader.read(prompt, watch) for prompt in prompts]
         watch.skip()
         (user,) = self._backbone.run({"items": self._items(histories)})
         watch.lap("encode_history")
         experts, gates = self._fuse(user, [reading for reading, _ in readings])
         watch.lap("fuse")
         truncated = [len(history) > self._history_limit for history in histories]
-        return EncodedQueries(user, experts, gates, readings, truncated)
+        return EncodedQueries(user, experts, gates, list(readings), truncated)
 
     def _items(self, histories: Sequence[Sequence[int]]) -> NDArray[np.int64]:
         """Return the backbone's tokens (B, L): row + 1, padded on the left with 0."""

@@ -20,22 +20,23 @@ from dpr_infer.hnsw_search import HnswSearch
 from dpr_infer.items import ItemTable
 from dpr_infer.live_items import LiveItems
 from dpr_infer.manifest import Manifest
+from dpr_infer.mixed_queries import MixedQueries
 from dpr_infer.pipeline import Pipeline, Ranker
 from dpr_infer.prompt_text import Prompt, Turn
 from dpr_infer.request import (
     Exclude,
+    QueryArguments,
     check_count,
     check_options,
+    list_queries,
     one_list,
-    per_query_excludes,
-    per_query_prompts,
 )
 from dpr_infer.scoring import Scorer
 from dpr_infer.stopwatch import Stopwatch
 from dpr_infer.types import Recommendation, Wish
 
 
-class Recommender(LiveItems):
+class Recommender(MixedQueries, LiveItems):
     """Answers queries against one bundle. Using it from several threads at once is safe.
 
     Parameters
@@ -222,8 +223,8 @@ class Recommender(LiveItems):
             unknown_items=unknown_items,
             where=where,
         )
-        histories, excludes = [one_list(history, "history")], [one_list(exclude, "exclude")]
-        return self._pipeline.recommend(histories, [prompt], excludes, options, watch, timings=timings)[0]
+        asked = QueryArguments(one_list(history, "history"), prompt, one_list(exclude, "exclude"), options)
+        return self._pipeline.recommend([asked], watch, timings=timings)[0]
 
     def query_batch(
         self,
@@ -277,10 +278,8 @@ class Recommender(LiveItems):
             unknown_items=unknown_items,
             where=where,
         )
-        listed = _list_histories(histories)
-        prompt_list = per_query_prompts(prompts, len(listed))
-        excludes = per_query_excludes(exclude, len(listed))
-        return self._pipeline.recommend(listed, prompt_list, excludes, options, watch, timings=timings)
+        queries = list_queries(histories, prompts, exclude, options)
+        return self._pipeline.recommend(queries, watch, timings=timings)
 
     def search_arrays(
         self,
@@ -324,15 +323,9 @@ class Recommender(LiveItems):
             unknown_items=unknown_items,
             where=where,
         )
-        listed = _list_histories(histories)
-        prompt_list = per_query_prompts(prompts, len(listed))
-        excludes = per_query_excludes(exclude, len(listed))
-        if not listed:
+        queries = list_queries(histories, prompts, exclude, options)
+        if not queries:
             return np.empty((0, options.k), dtype=np.int64), np.empty((0, options.k), dtype=np.float32)
-        found = self._pipeline.search(listed, prompt_list, excludes, options, options.k, Stopwatch())
+        watch = Stopwatch()
+        found = self._pipeline.search(self._pipeline.read(queries, watch), [options.k] * len(queries), watch)
         return found.rows, found.scores
-
-
-def _list_histories(histories: Iterable[Iterable[str]]) -> list[list[str]]:
-    outer: list[object] = list(one_list(histories, "histories"))
-    return [one_list(history, f"histories[{b}]") for b, history in enumerate(outer)]

@@ -1,4 +1,4 @@
-# Checks what callers pass, and brings it into one shape: a list of queries and the options they share.
+# Checks what callers pass, and brings it into one shape: a list of queries, each with its options.
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Exclude = Iterable[str] | Sequence[Iterable[str]]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What all queries of one call share, checked.
+    """The options of a query, checked.
 
     Attributes
     ----------
@@ -41,6 +41,28 @@ class Options:
     exclude_history: bool
     skip_unknown: bool
     where: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueryArguments:
+    """One query of a call.
+
+    Attributes
+    ----------
+    history : list of object
+        Item ids, oldest first; not checked yet.
+    prompt : Prompt or None
+        The prompt; not checked yet.
+    exclude : list of object
+        Item ids never to return; not checked yet.
+    options : Options
+        Everything else.
+    """
+
+    history: list[str]
+    prompt: Prompt | None
+    exclude: list[str]
+    options: Options
 
 
 def check_options(
@@ -192,6 +214,44 @@ def per_query_excludes(exclude: Exclude, count: int) -> list[list[str]]:
     if len(entries) != count:
         raise QueryError(f"exclude must have one collection of item ids a query, {count}; got {len(entries)}")
     return [one_list(entry, f"exclude[{b}]") for b, entry in enumerate(entries)]
+
+
+def list_queries(
+    histories: Iterable[Iterable[str]],
+    prompts: Turn | Sequence[Prompt | None] | None,
+    exclude: Exclude,
+    options: Options,
+) -> list[QueryArguments]:
+    """Return one query for each history; the parameters are those of `Recommender.query_batch`.
+
+    Parameters
+    ----------
+    histories : iterable of iterable of str
+        One history a query.
+    prompts, exclude
+        For all, or one for each.
+    options : Options
+        What all share.
+
+    Returns
+    -------
+    list of QueryArguments
+        One a history, in order.
+
+    Raises
+    ------
+    QueryError
+        If one of them is no such collection, or the number of prompts or collections is not that of the histories.
+    """
+    outer: list[object] = list(one_list(histories, "histories"))
+    listed = [one_list(history, f"histories[{b}]") for b, history in enumerate(outer)]
+    per_query = zip(
+        listed,
+        per_query_prompts(prompts, len(listed)),
+        per_query_excludes(exclude, len(listed)),
+        strict=True,
+    )
+    return [QueryArguments(history, prompt, excluded, options) for history, prompt, excluded in per_query]
 
 
 def rows_of(ids: list[str], what: str, items: ItemTable, *, skip_unknown: bool) -> list[int]:

@@ -33,23 +33,26 @@ class KernelQueries:
         Expert vectors.
     gates : ndarray of float32, shape (B, E)
         Gates.
-    strength : float
+    strength : ndarray of float32, shape (B,)
         How much the experts count.
+    k : sequence of int, length B
+        Most items to find, >= 1.
     excluded : sequence of sequence of int, length B
         Rows that must not be returned, in any order.
     refused : sequence of ndarray of uint64 (W,) or None, length B
         Bitsets of tags that no item may have.
-    clauses : TagClauses or None
-        The tag expression that all share.
+    clauses : sequence of TagClauses or None, length B
+        Tag expressions.
     """
 
     user: NDArray[np.float32]
     experts: NDArray[np.float32]
     gates: NDArray[np.float32]
-    strength: float
+    strength: NDArray[np.float32]
+    k: Sequence[int]
     excluded: Sequence[Sequence[int]]
     refused: Sequence[NDArray[np.uint64] | None]
-    clauses: TagClauses | None
+    clauses: Sequence[TagClauses | None]
 
     def pick(self, which: Sequence[int]) -> KernelQueries:
         """Return some of the queries, by their places."""
@@ -57,10 +60,11 @@ class KernelQueries:
             self.user[which],
             self.experts[which],
             self.gates[which],
-            self.strength,
+            self.strength[which],
+            [self.k[b] for b in which],
             [self.excluded[b] for b in which],
             [self.refused[b] for b in which],
-            self.clauses,
+            [self.clauses[b] for b in which],
         )
 
 
@@ -113,7 +117,11 @@ class Scorer:
         self._clauses = lru_cache(maxsize=_WHERE_CACHE_SIZE)(self._compile)
 
     def queries(
-        self, encoded: EncodedQueries, excluded: Sequence[Sequence[int]], options: Options
+        self,
+        encoded: EncodedQueries,
+        excluded: Sequence[Sequence[int]],
+        options: Sequence[Options],
+        k: Sequence[int],
     ) -> KernelQueries:
         """Bring queries into the kernel's form.
 
@@ -123,8 +131,10 @@ class Scorer:
             B queries.
         excluded : sequence of sequence of int, length B
             Rows that must not be returned, in any order.
-        options : Options
-            Strength, strictness and tag expression.
+        options : sequence of Options, length B
+            Strength, strictness and tag expression of each.
+        k : sequence of int, length B
+            Most items to find, >= 1.
 
         Returns
         -------
@@ -134,36 +144,36 @@ class Scorer:
         Raises
         ------
         WhereError
-            If the tag expression is wrong.
+            If a tag expression is wrong.
         """
         refused = [
-            reading.refused_words if options.strict and reading is not None else None
-            for reading, _ in encoded.readings
+            reading.refused_words if asked.strict and reading is not None else None
+            for (reading, _), asked in zip(encoded.readings, options, strict=True)
         ]
-        clauses = None if options.where is None else self._clauses(options.where)
+        clauses = [None if asked.where is None else self._clauses(asked.where) for asked in options]
+        strength = np.array([asked.strength for asked in options], dtype=np.float32)
         return KernelQueries(
-            encoded.user, encoded.experts, encoded.gates, options.strength, excluded, refused, clauses
+            encoded.user, encoded.experts, encoded.gates, strength, k, excluded, refused, clauses
         )
 
     def search(
-        self, queries: KernelQueries, k: int, *, allowed: Sequence[NDArray[np.int64]] | None = None
+        self, queries: KernelQueries, *, allowed: Sequence[NDArray[np.int64]] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Find each query's best items.
 
         Parameters
         ----------
         queries : KernelQueries
-            B queries.
-        k : int
-            Columns of the result.
+            B queries; K is the largest number of items that one asks for.
         allowed : sequence of ndarray of int64, length B, optional
             The only rows that each query may be given, in any order; by default, all.
 
         Returns
         -------
-        rows : ndarray of int64, shape (B, k)
-            Best first, padded with -1.
-        scores : ndarray of float32, shape (B, k)
+        rows : ndarray of int64, shape (B, K)
+            Best first, padded with -1. The order is total and scores do not depend on k, so what a query asks
+            for with a smaller k are the first k of its row, bit for bit.
+        scores : ndarray of float32, shape (B, K)
             Their scores, padded with -inf.
 
         Raises
@@ -179,8 +189,8 @@ class Scorer:
                 queries.experts,
                 queries.gates,
                 rule=self.rule,
-                strength=np.full(len(queries.user), queries.strength, dtype=np.float32),
-                k=k,
+                strength=queries.strength,
+                k=max(queries.k),
                 excluded_offsets=offsets,
                 excluded_rows=rows,
                 allowed_offsets=allowed_offsets,

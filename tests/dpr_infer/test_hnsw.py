@@ -45,7 +45,7 @@ def copied(path, tmp_path) -> Path:
 
 def start_of(recommender) -> np.ndarray:
     """The user vector of an empty history."""
-    return recommender._pipeline._encoder.encode([[]], [None], Stopwatch()).user[0]
+    return recommender._pipeline._encoder.encode([[]], [(None, False)], Stopwatch()).user[0]
 
 
 def recall(recommender, exact, k=5) -> float:
@@ -84,9 +84,9 @@ def asked(path, monkeypatch):
     calls = []
     search = recommender._pipeline._scorer.search
 
-    def remember(queries, k, *, allowed=None):
+    def remember(queries, *, allowed=None):
         calls.append((len(queries.user), None if allowed is None else [len(rows) for rows in allowed]))
-        return search(queries, k, allowed=allowed)
+        return search(queries, allowed=allowed)
 
     monkeypatch.setattr(recommender._pipeline._scorer, "search", remember)
     return recommender, calls

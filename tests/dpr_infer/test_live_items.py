@@ -25,7 +25,9 @@ def towards(recommender, history, length=100.0) -> np.ndarray:
     """An item vector (1, D) in the direction of a user, which ranks first for that user."""
     rows = [recommender.items.row_of[item_id] for item_id in history]
     vector = np.zeros((1, WIDTH), np.float32)
-    vector[0, :8] = length * recommender._pipeline._encoder.encode([rows], [None], Stopwatch()).user[0]
+    vector[0, :8] = (
+        length * recommender._pipeline._encoder.encode([rows], [(None, False)], Stopwatch()).user[0]
+    )
     return vector
 
 
@@ -70,7 +72,8 @@ def test_without_vectors_the_tags_say_where_an_item_is(fresh, history):
     expected = tag_vectors[names.index("War")] + tag_vectors[names.index("Comedy")]
     if alike is not None:
         np.testing.assert_allclose(vectors[alike, 8:], expected, rtol=0, atol=1e-6)
-    experts, gates = fresh._pipeline._encoder.encode([[]], ["comedy"], Stopwatch()).experts[0, 0], 4.0
+    reading = fresh._pipeline.read_prompt("comedy")
+    experts, gates = fresh._pipeline._encoder.encode([[]], [(reading, False)], Stopwatch()).experts[0, 0], 4.0
     answer = fresh.query([], "comedy", k=43)
     for item, side in (("b", expected), ("c", np.zeros(8))):
         want = gates * float(experts[8:].astype(np.float64) @ side)
