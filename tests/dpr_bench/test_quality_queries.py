@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dpr_bench.quality.queries import choose_uniformly, draw_prompts, make_queries, recent_counts
+from dpr_bench.quality.queries import choose_uniformly, make_queries, recent_counts
 from dpr_train.evaluate import make_tasks, make_wordings
 from dpr_train.prompts import load_corpus
 
@@ -57,6 +57,6 @@ def test_prompts_are_word_for_word_those_of_the_evaluation() -> None:
     tags = load_corpus().domains["genres"][:6]
     for wording in make_wordings(tags):
         for task in make_tasks(HISTORIES, TARGETS, TAGS)[1:]:
-            drawn = draw_prompts(wording, task, seed=5)
+            drawn = wording.draw(task, seed=5)
             assert [prompt.text for prompt in drawn] == wording.prompts(task, 5)
             assert all(prompt.family for prompt in drawn)

@@ -12,7 +12,6 @@ from dpr_bench.quality.subject import Subject
 from dpr_bench.quality.systems import System, boost
 from dpr_bench.quality.tuning import BOOST_GRID, best_weight, tune
 from dpr_train.evaluate import TaskQueries, Wording
-from dpr_train.prompts import LabelledPrompt
 from hand_made_subject import hand_made, queries, read_as
 
 TAGS = [[1, 0], [0, 1], [0, 0], [1, 0], [0, 1], [0, 0]]
@@ -52,7 +51,7 @@ def test_only_the_split_it_is_given_is_read(monkeypatch: pytest.MonkeyPatch) -> 
 
     validation = subject([3])
     monkeypatch.setattr(tuning, "make_queries", make)
-    monkeypatch.setattr(tuning, "draw_prompts", lambda *_: [LabelledPrompt("something funny")])
+    monkeypatch.setattr(Wording, "prompts", lambda *_: ["something funny"])
     embedded = np.eye(6)[3:4].tolist()
     monkeypatch.setattr(tuning, "read_prompts", lambda *_: read_as([[[1.0, 0], [0, 0]]], embedded))
     wording = Wording("seen", grammar=None)  # type: ignore[arg-type]

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from dpr_bench.quality.prompt_reading import read_prompts, steer
-from dpr_bench.quality.queries import draw_prompts
 from dpr_bench.quality.ranking import measure
 from dpr_bench.quality.subject import Subject
 from dpr_bench.quality.systems import System, matching, steered
@@ -71,7 +70,7 @@ def cold_probe(subject: Subject, wording: Wording) -> dict[str, Any]:
     document: dict[str, Any] = {"cold": len(cold), "users": len(task), "penalty": penalty}
     if not len(task):
         return document | {"hr": {}}
-    prompts = [p.text for p in draw_prompts(wording, task, subject.seed)]
+    prompts = wording.prompts(task, subject.seed)
     read = read_prompts(subject, prompts, embed=False)
     steering = steer(subject, task.users, read)
     document["hr"] = {}

@@ -10,7 +10,7 @@ import numpy as np
 
 from dpr_bench.kernel_progress import Watch
 from dpr_bench.quality.prompt_reading import ReadPrompts, Steering, read_prompts, steer
-from dpr_bench.quality.queries import CHOICES, draw_prompts, make_queries
+from dpr_bench.quality.queries import CHOICES, make_queries
 from dpr_bench.quality.ranking import Measured, measure
 from dpr_bench.quality.subject import Subject
 from dpr_bench.quality.systems import (
@@ -115,7 +115,7 @@ def compare(
                 continue
             for wording in wordings:
                 watch.step(f"{task.name}, {choice} tags: {wording.name}")
-                prompts = draw_prompts(wording, task, subject.seed)
+                prompts = wording.draw(task, subject.seed)
                 texts = choice == CHOICES[0]  # the frozen encoder takes as long as all systems together
                 read = read_prompts(subject, [p.text for p in prompts], embed=texts)
                 ready = Steered(task, read, steer(subject, task.users, read))

@@ -1,5 +1,5 @@
-# Which users are asked what, and in which words. The tasks are dpr_train's; here the tag is also chosen without a rule.
-"""Evaluation queries: the tag chosen hard, as in training, or uniformly; prompts that remember their idiom."""
+# Which users are asked what. The tasks are dpr_train's; here the tag is also chosen without a rule.
+"""Evaluation queries: the tag chosen hard, as in training, or uniformly."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from dpr_train.evaluate import TASKS, TaskQueries, Wording, make_tasks
-from dpr_train.prompts import LabelledPrompt
+from dpr_train.evaluate import TaskQueries, make_tasks, queries_of
 from dpr_train.tasks import recent_tag_counts
 
-__all__ = ["CHOICES", "HABIT", "choose_uniformly", "draw_prompts", "make_queries", "recent_counts"]
+__all__ = ["CHOICES", "HABIT", "choose_uniformly", "make_queries", "recent_counts"]
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
@@ -48,19 +47,7 @@ def make_queries(
     carried = tags[targets]  # (U, G)
     habits = ~carried & (recent_counts(histories, tags) >= HABIT)
     asked, refused = choose_uniformly(carried, rng), choose_uniformly(habits, rng)
-    nothing = np.full(len(targets), -1, dtype=np.int64)
-    parts = {
-        "standard": (np.ones(len(targets), dtype=np.bool_), nothing, nothing),
-        "positive": (asked >= 0, asked, nothing),
-        "negative": (refused >= 0, nothing, refused),
-        "compound": ((asked >= 0) & (refused >= 0), asked, refused),
-    }
-    queries = []
-    for name in TASKS:
-        chosen, wanted, turned_down = parts[name]
-        users = np.flatnonzero(chosen)
-        queries.append(TaskQueries(name, users, wanted[users], turned_down[users]))
-    return queries
+    return queries_of(asked, refused)
 
 
 def recent_counts(histories: Sequence[IntArray], tags: BoolArray) -> IntArray:
@@ -72,15 +59,3 @@ def choose_uniformly(allowed: BoolArray, rng: np.random.Generator) -> IntArray:
     """One allowed column of each row, each as likely as the others: bool (U, G) -> int64 (U,); -1 where none is."""
     draws = np.where(allowed, rng.random(allowed.shape), -1.0)
     return np.where(allowed.any(1), draws.argmax(1), -1)
-
-
-def draw_prompts(wording: Wording, task: TaskQueries, seed: int) -> list[LabelledPrompt]:
-    """The prompts of ``wording.prompts(task, seed)``, word for word, with their labels and families."""
-    rng = np.random.default_rng([seed, TASKS.index(task.name)])
-    return [_prompt(wording, int(a), int(r), rng) for a, r in zip(task.asked, task.refused, strict=True)]
-
-
-def _prompt(wording: Wording, asked: int, refused: int, rng: np.random.Generator) -> LabelledPrompt:
-    if asked >= 0 and refused >= 0:
-        return wording.grammar.compound(rng, [asked], [refused])
-    return wording.grammar.single(rng, max(asked, refused), refuse=refused >= 0, meaning=wording.meaning)

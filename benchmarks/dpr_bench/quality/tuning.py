@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from dpr_bench.quality.prompt_reading import read_prompts
-from dpr_bench.quality.queries import draw_prompts, make_queries
+from dpr_bench.quality.queries import make_queries
 from dpr_bench.quality.subject import Subject, chunks
 from dpr_bench.quality.systems import System, additive, boost
 from dpr_train.evaluate import TaskQueries, Wording
@@ -54,7 +54,7 @@ def tune(validation: Subject, wording: Wording) -> Weights:
         weights.boost[task.name] = best_weight(
             subject, chosen, BOOST_GRID, partial(boost, subject.items.tags, chosen)
         )
-        read = read_prompts(subject, [p.text for p in draw_prompts(wording, chosen, subject.seed)])
+        read = read_prompts(subject, wording.prompts(chosen, subject.seed))
         weights.additive[task.name] = best_weight(
             subject, chosen, ADDITIVE_GRID, partial(additive, subject, read)
         )

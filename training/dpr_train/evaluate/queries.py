@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dpr_train.prompts import PromptGrammar, load_corpus, without_words
+from dpr_train.prompts import LabelledPrompt, PromptGrammar, load_corpus, without_words
 from dpr_train.tasks import recent_tag_counts, refused_tag, wanted_tag
 
-__all__ = ["TASKS", "TaskQueries", "Wording", "make_tasks", "make_wordings"]
+__all__ = ["TASKS", "TaskQueries", "Wording", "make_tasks", "make_wordings", "queries_of"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -63,17 +63,33 @@ def make_tasks(
         turned_down = refused_tag(tag_matrix[target], counts)
         wanted[user] = -1 if asked_for is None else asked_for
         refused[user] = -1 if turned_down is None else turned_down
-    nothing = np.full(len(targets), -1, dtype=np.int64)
+    return queries_of(wanted, refused)
+
+
+def queries_of(asked: IntArray, refused: IntArray) -> list[TaskQueries]:
+    """Queries of the four tasks, from the tag that each user may ask for and the one that each may refuse.
+
+    Parameters
+    ----------
+    asked, refused : int64 (U,)
+        -1 for a user without such a tag.
+
+    Returns
+    -------
+    list of TaskQueries
+        In the order of ``TASKS``.
+    """
+    nothing = np.full(len(asked), -1, dtype=np.int64)
     parts = {
-        "standard": (np.ones(len(targets), dtype=bool), nothing, nothing),
-        "positive": (wanted >= 0, wanted, nothing),
+        "standard": (np.ones(len(asked), dtype=np.bool_), nothing, nothing),
+        "positive": (asked >= 0, asked, nothing),
         "negative": (refused >= 0, nothing, refused),
-        "compound": ((wanted >= 0) & (refused >= 0), wanted, refused),
+        "compound": ((asked >= 0) & (refused >= 0), asked, refused),
     }
     tasks = []
-    for name, (chosen, asked, turned) in parts.items():
+    for name, (chosen, wanted, turned_down) in parts.items():
         users = np.flatnonzero(chosen)
-        tasks.append(TaskQueries(name, users, asked[users], turned[users]))
+        tasks.append(TaskQueries(name, users, wanted[users], turned_down[users]))
     return tasks
 
 
@@ -86,15 +102,18 @@ class Wording:
     meaning: float = 0.0
 
     def prompts(self, task: TaskQueries, seed: int) -> list[str]:
-        """One prompt a query, the same ones for the same seed."""
+        """The texts of :meth:`draw`."""
+        return [prompt.text for prompt in self.draw(task, seed)]
+
+    def draw(self, task: TaskQueries, seed: int) -> list[LabelledPrompt]:
+        """One prompt a query, the same ones for the same seed, with labels and families."""
         rng = np.random.default_rng([seed, TASKS.index(task.name)])
         return [self._prompt(int(a), int(r), rng) for a, r in zip(task.asked, task.refused, strict=True)]
 
-    def _prompt(self, asked: int, refused: int, rng: np.random.Generator) -> str:
+    def _prompt(self, asked: int, refused: int, rng: np.random.Generator) -> LabelledPrompt:
         if asked >= 0 and refused >= 0:
-            return self.grammar.compound(rng, [asked], [refused]).text
-        tag = max(asked, refused)
-        return self.grammar.single(rng, tag, refuse=refused >= 0, meaning=self.meaning).text
+            return self.grammar.compound(rng, [asked], [refused])
+        return self.grammar.single(rng, max(asked, refused), refuse=refused >= 0, meaning=self.meaning)
 
 
 def make_wordings(tags: Sequence[str]) -> list[Wording]:
