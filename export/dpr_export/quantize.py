@@ -16,6 +16,7 @@ __all__ = ["quantize_prompt_encoder"]
 def quantize_prompt_encoder(path: Path) -> None:
     """Replace the graph at ``path`` by one whose large matrix products use int8 weights, a scale a column.
 
+    Weights have seven bits: a CPU without VNNI adds pairs of products in 16 bits, and with eight the sums overflow.
     Only products with the encoder's own weights are quantised. The understanding head stays in float32: it is a
     hundredth of the work, and its logits decide polarity.
     """
@@ -29,6 +30,7 @@ def quantize_prompt_encoder(path: Path) -> None:
             str(quantised),
             per_channel=True,
             weight_type=QuantType.QInt8,
+            reduce_range=True,
             op_types_to_quantize=["MatMul", "Gemm"],
             nodes_to_exclude=_head_nodes(prepared),
         )
