@@ -19,7 +19,7 @@ try:
     from redis.exceptions import TimeoutError as RedisTimeoutError
 except ImportError as missing:
     raise MissingExtraError(
-        f"user histories in Redis need redis-py; install dpr-infer[serve] (import failed: {missing})"
+        f"user histories in Redis need redis-py; install dpr-infer[redis] (import failed: {missing})"
     ) from missing
 
 __all__ = ["RedisEventStore"]
