@@ -67,6 +67,21 @@ class MixedQueries:
         checked = [_check(query, number) for number, query in enumerate(queries)]
         return self._pipeline.recommend_each(checked, watch, timings=timings)
 
+    def knows_prompt(self, prompt: Prompt | None) -> bool:
+        """Tell whether a prompt would be read without its encoder: it is neutral, or was read before, or can't be.
+
+        Parameters
+        ----------
+        prompt : Prompt or None
+            The prompt.
+
+        Returns
+        -------
+        bool
+            Whether it is cheap. Another thread may change this before it is used.
+        """
+        return self._pipeline.knows_prompt(prompt)
+
 
 def _check(query: Query, number: int) -> QueryArguments | DprError:
     if not isinstance(query, Query):

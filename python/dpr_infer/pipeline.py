@@ -121,6 +121,10 @@ class Pipeline:
         """Return what a prompt says; None if it is neutral. Raises QueryError if it cannot be read."""
         return self._encoder.reader.read(prompt, Stopwatch())[0]
 
+    def knows_prompt(self, prompt: Prompt | None) -> bool:
+        """Tell whether a prompt can be dealt with without its engine."""
+        return self._encoder.reader.knows(prompt)
+
     def read(self, queries: Sequence[QueryArguments], watch: Stopwatch) -> list[ReadQuery]:
         """Find the rows of queries' items and read their prompts. What is wrong with one of them shows here.
 

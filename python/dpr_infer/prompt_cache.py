@@ -34,6 +34,10 @@ class PromptCache(Generic[V]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, prompt: str) -> bool:
+        """Tell whether something is kept for a prompt, without using it."""
+        return prompt in self._entries
+
     def get(self, prompt: str) -> V | None:
         """Return what is kept for a prompt, which becomes the most recently used, or None."""
         with self._lock:

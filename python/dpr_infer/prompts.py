@@ -15,7 +15,7 @@ from dpr_infer.exact_turns import exact_reading
 from dpr_infer.manifest import Manifest
 from dpr_infer.prompt_cache import PromptCache
 from dpr_infer.prompt_reading import PromptReading, WishRule
-from dpr_infer.prompt_text import Prompt, Role, Turn, check_prompt, check_turns, spoken
+from dpr_infer.prompt_text import Prompt, Role, Turn, as_turns, check_prompt, check_turns, spoken
 from dpr_infer.start_over import last_start_over
 from dpr_infer.stopwatch import Stopwatch
 from dpr_infer.turns import merge_turns
@@ -100,6 +100,22 @@ class PromptReader:
         if prompt is None:
             return None, False
         return self._read_turns(check_turns(prompt), watch)
+
+    def knows(self, prompt: Prompt | None) -> bool:
+        """Tell whether the encoder would be spared: the prompt is neutral, or the text of each turn is in the cache.
+
+        Parameters
+        ----------
+        prompt : str, mapping of str to str, sequence of them, or None
+            A prompt that can be read; of another, the answer may be either.
+
+        Returns
+        -------
+        bool
+            Whether reading it is cheap.
+        """
+        texts = (turn if isinstance(turn, str) else spoken(turn) for turn in as_turns(prompt))
+        return all(text in self._cache or not text or text.isspace() for text in texts)
 
     def _read_turns(self, turns: Sequence[Turn], watch: Stopwatch) -> tuple[PromptReading | None, bool]:
         readings, all_cached = [], True

@@ -1,0 +1,180 @@
+# Queries in line for the engine, and which of them go together. Calls come in from the event loop; everything else is
+# the engine thread's.
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections import deque
+from collections.abc import Sequence
+from queue import Empty, SimpleQueue
+from time import perf_counter
+
+from dpr_infer.errors import DprError
+from dpr_infer.serve.query import Query
+from dpr_infer.types import Recommendation
+
+Answered = Recommendation | DprError
+
+# A prompt that was never read costs several times what the rest of a query does, and is read alone. So many of them
+# at most go into a batch, or else queries whose prompts are known would wait for all of them.
+_MOST_NEW_PROMPTS = 4
+
+
+class Call:
+    """The queries of one request.
+
+    Parameters
+    ----------
+    queries : sequence of Query
+        The queries, at least one.
+    future : Future
+        Of the event loop; gets the answers. When it is done already, nobody waits for them any more.
+    since : float
+        When it came, by `time.perf_counter`, in seconds.
+    """
+
+    __slots__ = ("_answers", "_begun", "_open", "future", "next", "queries", "since")
+
+    def __init__(self, queries: Sequence[Query], future: Future[list[Answered]], since: float) -> None:
+        self.queries = queries
+        self.future = future
+        self.since = since
+        self.next = 0  # the first query that no batch has taken
+        self._answers: list[Answered | None] = [None] * len(queries)
+        self._open = len(queries)
+        self._begun = False
+
+    @property
+    def left(self) -> int:
+        """How many of its queries no batch has taken."""
+        return len(self.queries) - self.next
+
+    def begin(self) -> bool:
+        """Say that a query of it is run now; returns whether it is the first."""
+        first, self._begun = not self._begun, True
+        return first
+
+    def set_answer(self, place: int, answer: Answered) -> bool:
+        """Keep an answer; returns whether it was the last one that was missing."""
+        self._answers[place] = answer
+        self._open -= 1
+        return self._open == 0
+
+    def answers(self) -> list[Answered]:
+        """Return all answers, in the order of the queries."""
+        return [answer for answer in self._answers if answer is not None]
+
+
+class BatchLine:
+    """Calls in order of arrival, of which the engine thread takes batches.
+
+    Parameters
+    ----------
+    max_batch : int
+        Most queries of a batch, >= 1.
+    wait_s : float
+        Longest wait for a fuller batch, in seconds.
+    """
+
+    def __init__(self, *, max_batch: int, wait_s: float) -> None:
+        self._max_batch = max_batch
+        self._wait_s = wait_s
+        self._inbox: SimpleQueue[Call | None] = SimpleQueue()
+        self._line: deque[Call] = deque()
+        self._ended = False
+        # Each is written by one thread, so that neither needs a lock.
+        self._n_put = self._n_taken = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many queries wait."""
+        return self._n_put - self._n_taken
+
+    def put(self, call: Call) -> None:
+        """Add a call at the end of the line. For the event loop's thread."""
+        self._n_put += len(call.queries)
+        self._inbox.put(call)
+
+    def end(self) -> None:
+        """Say that no more calls come. For the event loop's thread."""
+        self._inbox.put(None)
+
+    def take(self) -> list[tuple[Call, int]]:
+        """Wait for queries, and take as many as go together. For the engine thread.
+
+        If there are none, the first to come is taken at once, with what came beside it. If some came while the engine
+        was busy, but no full batch, others get a little time to join.
+
+        Returns
+        -------
+        list of (Call, int)
+            Queries, as calls and places in them; empty after the end, when nothing waits any more.
+        """
+        batch: list[tuple[Call, int]] = []
+        while not batch:
+            self._receive()
+            if self._line:
+                self._wait_for_company()
+            elif self._ended:
+                break
+            else:
+                self._queue(self._inbox.get())
+                self._receive()
+            batch = self._pick()
+        return batch
+
+    def _receive(self) -> None:
+        while not self._inbox.empty():
+            self._queue(self._inbox.get())
+
+    def _queue(self, call: Call | None) -> None:
+        if call is None:
+            self._ended = True
+        else:
+            self._line.append(call)
+
+    def _wait_for_company(self) -> None:
+        until = perf_counter() + self._wait_s
+        while not self._ended and self.waiting < self._max_batch and (left := until - perf_counter()) > 0:
+            try:
+                self._queue(self._inbox.get(timeout=left))
+            except Empty:
+                return
+            self._receive()
+
+    def _pick(self) -> list[tuple[Call, int]]:
+        """Take a batch off the front of the line.
+
+        A call that got a turn and is not through goes to the end: others get in between. One that got none, because
+        its next prompt is new, keeps its place.
+        """
+        batch: list[tuple[Call, int]] = []
+        held_back: list[Call] = []
+        begun: list[Call] = []
+        new_prompts = 0
+        while self._line and len(batch) < self._max_batch:
+            call = self._line.popleft()
+            if call.future.done():
+                self._n_taken += call.left
+                continue
+            first = call.next
+            while call.left and len(batch) < self._max_batch:
+                if _needs_encoder(call.queries[call.next]):
+                    if new_prompts == _MOST_NEW_PROMPTS:
+                        break
+                    new_prompts += 1
+                batch.append((call, call.next))
+                call.next += 1
+            self._n_taken += call.next - first
+            if call.left:
+                (begun if call.next > first else held_back).append(call)
+        self._line.extendleft(reversed(held_back))
+        self._line.extend(begun)
+        return batch
+
+
+def _needs_encoder(query: Query) -> bool:
+    try:
+        return not query.model.recommender.knows_prompt(query.prompt)
+    except Exception:  # no prompt at all; reading it says so to whom it concerns
+        return False

@@ -1,0 +1,196 @@
+# Concurrent requests share native batches: the event loop hands queries over, one engine thread answers what is there.
+# Which queries go together is batch_line.py's to say.
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from asyncio import AbstractEventLoop, Future
+from collections.abc import Callable, Sequence
+from threading import Thread
+from time import perf_counter
+from typing import TypeVar
+
+from dpr_infer.errors import DprError, EngineError
+from dpr_infer.serve.batch_line import Answered, BatchLine, Call
+from dpr_infer.serve.metrics import Metrics
+from dpr_infer.serve.problems import Overloaded, Unavailable
+from dpr_infer.serve.query import Query
+from dpr_infer.serve.served_model import OpenModel
+from dpr_infer.types import Recommendation
+
+T = TypeVar("T")
+
+_log = logging.getLogger("dpr_infer.serve")
+
+
+class Batcher:
+    """Answers queries of concurrent requests in native batches, on a thread of its own.
+
+    An idle engine starts at once. What arrives while it is busy forms the next batch; when it is done and finds less
+    than a full one, it may wait a little for more. All methods are for the event loop of the first `submit`.
+
+    Parameters
+    ----------
+    max_batch : int
+        Most queries of a native batch, >= 1.
+    wait_ms : float
+        Longest wait for company, in milliseconds; never for a request that finds the engine idle.
+    queue_limit : int
+        Queries that may wait.
+    metrics : Metrics
+        Where queue times, batch sizes and steps are counted.
+    """
+
+    def __init__(self, *, max_batch: int, wait_ms: float, queue_limit: int, metrics: Metrics) -> None:
+        self._line = BatchLine(max_batch=max_batch, wait_s=wait_ms / 1e3)
+        self._queue_limit = queue_limit
+        self._metrics = metrics
+        self._thread: Thread | None = None
+        self._loop: AbstractEventLoop | None = None
+        self._ended: Future[None] | None = None
+        self._closing = False
+        metrics.watch_queue(lambda: self._line.waiting)
+
+    async def submit(self, queries: Sequence[Query]) -> list[Recommendation]:
+        """Answer queries, all of them or none.
+
+        Parameters
+        ----------
+        queries : sequence of Query
+            The queries.
+
+        Returns
+        -------
+        list of Recommendation
+            One a query, in order, with the times of its batch.
+
+        Raises
+        ------
+        DprError
+            The first error of a query, as `Recommender.query` raises it.
+        Overloaded, Unavailable
+            As `submit_each`.
+        """
+        answers: list[Recommendation] = []
+        for answer in await self.submit_each(queries):
+            if isinstance(answer, DprError):
+                raise answer
+            answers.append(answer)
+        return answers
+
+    async def submit_each(self, queries: Sequence[Query]) -> list[Answered]:
+        """Answer queries, telling errors apart. Whoever is cancelled meanwhile gives up what has not begun.
+
+        Parameters
+        ----------
+        queries : sequence of Query
+            The queries. More than a batch takes go through several, and others get in between.
+
+        Returns
+        -------
+        list of Recommendation or DprError
+            One a query, in order.
+
+        Raises
+        ------
+        Overloaded
+            If more queries than the limit would wait. A call that finds nobody waiting is always taken.
+        Unavailable
+            If the batcher is closing.
+        """
+        if not queries:
+            return []
+        if self._closing:
+            raise Unavailable("the server is shutting down", "draining")
+        waiting = self._line.waiting
+        if waiting and waiting + len(queries) > self._queue_limit:
+            raise Overloaded(f"{waiting} queries wait, of {self._queue_limit} that may; try again")
+        loop = self._loop or self._start()
+        call = Call(queries, loop.create_future(), perf_counter())
+        self._line.put(call)
+        return await call.future
+
+    async def close(self) -> None:
+        """Refuse new queries, answer those that wait, and end the thread."""
+        if not self._closing:
+            self._closing = True
+            self._line.end()
+        if self._ended is not None:
+            await asyncio.shield(self._ended)
+
+    def _start(self) -> AbstractEventLoop:
+        self._loop = asyncio.get_running_loop()
+        self._ended = self._loop.create_future()
+        self._thread = Thread(
+            target=self._run, args=(self._loop, self._ended), name="dpr-engine", daemon=True
+        )
+        self._thread.start()
+        return self._loop
+
+    def _run(self, loop: AbstractEventLoop, ended: Future[None]) -> None:
+        while batch := self._line.take():
+            finished = self._answer(batch)
+            # One wake-up a batch: each costs a system call and a switch of threads.
+            _tell(loop, _hand_over, finished)
+        _tell(loop, ended.set_result, None)
+
+    def _answer(self, batch: list[tuple[Call, int]]) -> list[Call]:
+        """Answer a batch; returns the calls of which nothing is missing any more."""
+        now = perf_counter()
+        by_model: dict[int, tuple[OpenModel, list[tuple[Call, int]]]] = {}
+        for call, place in batch:
+            if call.begin():
+                self._metrics.waited(now - call.since)
+            model = call.queries[place].model
+            by_model.setdefault(id(model), (model, []))[1].append((call, place))
+        finished = []
+        for model, places in by_model.values():
+            queries = [call.queries[place] for call, place in places]
+            answers = self._ask(model, queries)
+            finished += [
+                call
+                for (call, place), answer in zip(places, answers, strict=True)
+                if call.set_answer(place, answer)
+            ]
+            self._count(queries, answers)
+        return finished
+
+    def _ask(self, model: OpenModel, queries: list[Query]) -> list[Answered]:
+        try:
+            return model.recommender.query_each(queries, timings=True)
+        except Exception as error:  # a fault of ours must not end the thread that everybody waits for
+            _log.exception("a batch of %d queries failed", len(queries))
+            failure = EngineError(f"the batch failed: {type(error).__name__}")
+            return [failure] * len(queries)
+
+    def _count(self, queries: list[Query], answers: list[Answered]) -> None:
+        given = [
+            (query, answer)
+            for query, answer in zip(queries, answers, strict=True)
+            if not isinstance(answer, DprError)
+        ]
+        if given:
+            hits = sum(answer.prompt_cached for _, answer in given)
+            prompts = sum(_says_something(query) for query, _ in given)
+            timings = given[0][1].timings_ms
+            assert timings is not None
+            self._metrics.batch_done(len(queries), timings, hits, max(0, prompts - hits))
+
+
+def _says_something(query: Query) -> bool:
+    prompt = query.prompt
+    return bool(prompt.strip() if isinstance(prompt, str) else prompt)
+
+
+def _hand_over(calls: list[Call]) -> None:
+    for call in calls:
+        if not call.future.done():
+            call.future.set_result(call.answers())
+
+
+def _tell(loop: AbstractEventLoop, what: Callable[[T], object], argument: T) -> None:
+    try:
+        loop.call_soon_threadsafe(what, argument)
+    except RuntimeError:  # the loop was closed, and with it everybody who waited
+        _log.debug("answers came after the end of the event loop")
