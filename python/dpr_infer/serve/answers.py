@@ -125,16 +125,25 @@ class ExpertInfo(Struct, kw_only=True):
     role: str
 
 
+class Licence(Struct, kw_only=True):
+    """What the bundle says about the use of its data and weights."""
+
+    data: str
+    weights: str
+    redistributable: bool
+
+
 class ModelInfo(Struct, kw_only=True):
-    """What serves, and its limits."""
+    """What serves, and the limits of requests. `users` tells whether histories of users are kept."""
 
     model: ModelRef
     tags: list[str]
     experts: list[ExpertInfo]
     items: int
-    limits: dict[str, int | float]
-    licence: dict[str, str | bool]
-    made_by: dict[str, str]
+    limits: dict[str, float]
+    licence: Licence
+    users: bool
+    index: str
     providers: list[str]
     simd_level: str
     wish_threshold: float

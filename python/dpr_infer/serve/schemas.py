@@ -15,6 +15,8 @@ MAX_NAME = 200  # characters of an item id, a user or an event id
 MAX_WHERE = 4_096  # characters
 MAX_STRENGTH = 1_000.0
 MAX_EVENTS = 1_000  # in one call
+MAX_SEARCH = 200  # characters of a title to search for
+MAX_FOUND = 100  # items of a search
 MAX_REQUESTS = 10_000  # in one call; settings allow fewer
 
 Role = Literal["ask", "refuse", "release"]

@@ -12,6 +12,7 @@ from threading import Lock
 from dpr_infer.errors import BundleError
 from dpr_infer.manifest import MANIFEST_NAME, Manifest
 from dpr_infer.recommender import Recommender
+from dpr_infer.serve.answers import ModelRef
 from dpr_infer.serve.settings import Settings
 from dpr_infer.where_filters import WhereFilters
 
@@ -35,12 +36,20 @@ class OpenModel:
         What answers.
     filters : WhereFilters
         Reads tag expressions; those seen lately are not read again.
+    tags : frozenset of str
+        Names of the tags.
     """
 
     name: str
     version: str
     recommender: Recommender
     filters: WhereFilters
+    tags: frozenset[str]
+
+    @property
+    def ref(self) -> ModelRef:
+        """What answers say of the model."""
+        return ModelRef(name=self.name, version=self.version)
 
     def check_where(self, text: str) -> None:
         """Raise WhereError if a tag expression can't be used with this bundle."""
@@ -139,7 +148,7 @@ def open_model(settings: Settings) -> OpenModel:
         raise BundleError(f"{folder} must not change while it is opened; it did")
     manifest = recommender.manifest
     filters = WhereFilters(manifest.tags, manifest.dims.tag_words)
-    return OpenModel(_name(manifest, folder), before, recommender, filters)
+    return OpenModel(_name(manifest, folder), before, recommender, filters, frozenset(manifest.tags))
 
 
 def _name(manifest: Manifest, folder: Path) -> str:
