@@ -64,3 +64,18 @@ def require_cli() -> None:
             importlib.import_module(name)
         except ImportError as error:
             raise MissingExtraError(f"this command needs dpr-infer[cli] (import failed: {error})") from error
+
+
+def require_serve() -> None:
+    """Check that the server's dependencies are installed.
+
+    Raises
+    ------
+    MissingExtraError
+        If one of them is not.
+    """
+    for name in ("httptools", "litestar", "msgspec", "prometheus_client", "uvicorn", "uvloop"):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise MissingExtraError(f"dpr-serve needs dpr-infer[serve] (import failed: {error})") from error

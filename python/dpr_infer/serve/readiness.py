@@ -28,6 +28,8 @@ class Readiness:
         STARTING until warm, READY, DRAINING after the signal to end, FAILED if it can't become warm.
     in_flight : int
         Requests under way; those to health, metrics and the page do not count.
+    failed : Event
+        Set when it can't become warm.
     """
 
     def __init__(self, most: int, drain_s: float, metrics: Metrics) -> None:
@@ -36,6 +38,7 @@ class Readiness:
         self._most = most
         self._drain_s = max(1, round(drain_s))
         self._metrics = metrics
+        self.failed = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -48,6 +51,8 @@ class Readiness:
         """Enter a state; what drains stays so."""
         if self.state != DRAINING:
             self.state = state
+        if state == FAILED:
+            self.failed.set()
         self._metrics.ready.set(self.ready)
 
     def enter(self) -> None:

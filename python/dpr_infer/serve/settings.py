@@ -135,6 +135,20 @@ class Option:
         """The variable of the environment."""
         return "DPR_" + self.name.upper()
 
+    @property
+    def shown_default(self) -> str:
+        """The default, as people read it."""
+        if self.kind is bool:
+            return "off"
+        return "none" if self.default in (None, (), "") else f"{self.default}"
+
+    @property
+    def metavar(self) -> str:
+        """What stands behind the flag: TEXT, N, or the choices."""
+        if self.choices:
+            return "|".join(self.choices)
+        return {int: "N", float: "NUMBER", bool: ""}.get(self.kind, "TEXT")
+
     def check(self, value: object, what: str) -> None:
         """Refuse a value of another type or out of range, by QueryError that calls it `what`."""
         if self.kind in (int, float):
@@ -249,8 +263,8 @@ def settings_table() -> str:
     """Return the table of docs/serve.md."""
     lines = ["| flag | variable | default | |", "| --- | --- | --- | --- |"]
     for option in OPTIONS:
-        value = option.default
-        shown = "none" if value in (None, (), "") else ("off" if value is False else f"{value}")
         choices = f" {_listed(option.choices)}." if option.choices else ""
-        lines.append(f"| `{option.flag}` | `{option.variable}` | {shown} | {option.text}{choices} |")
+        lines.append(
+            f"| `{option.flag}` | `{option.variable}` | {option.shown_default} | {option.text}{choices} |"
+        )
     return "\n".join(lines) + "\n"

@@ -1,0 +1,173 @@
+# A server from its first to its last moment: listening, signals, draining.
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Generator
+from functools import partial
+from typing import Any, cast
+
+import uvicorn
+import uvloop
+
+from dpr_infer.errors import DprError
+from dpr_infer.serve.app import build_app
+from dpr_infer.serve.connection import BoundedConnection
+from dpr_infer.serve.readiness import DRAINING, FAILED
+from dpr_infer.serve.services import Services
+from dpr_infer.serve.settings import Settings
+
+_log = logging.getLogger("dpr_infer.serve")
+
+_MOST_CONNECTIONS = 10_000
+_OTHER_FILES = 64  # bundle, store, logs
+
+
+class ListenError(DprError):
+    """The address can't be listened on."""
+
+
+def run(settings: Settings) -> int:
+    """Serve until a signal ends it.
+
+    SIGTERM and SIGINT end it: what is under way is finished, within `drain_s`. A second one ends it at once. SIGHUP
+    reloads the bundle.
+
+    Parameters
+    ----------
+    settings : Settings
+        What to serve, and how.
+
+    Returns
+    -------
+    int
+        The exit code: 0 after a signal, 1 if the model can't serve.
+
+    Raises
+    ------
+    DprError
+        If the address, the bundle or the store of users' events can't be opened.
+    """
+    with (
+        listen(settings.host, settings.port) as sock,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        return runner.run(_serve(settings, sock))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind an address; raises ListenError if that can't be done."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+        except OSError:
+            sock.close()
+            raise
+    except OSError as error:
+        raise ListenError(
+            f"host and port must be free to listen on; {host}:{port}: {error.strerror}"
+        ) from None
+    return sock
+
+
+async def _serve(settings: Settings, sock: socket.socket) -> int:
+    app = build_app(settings)
+    config = uvicorn.Config(
+        app,
+        http=cast("type[asyncio.Protocol]", _connections(settings)),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=settings.keep_alive_s,
+    )
+    server = _Server(config)
+    ending = _Ending(server, app.state.services, settings.drain_s)
+    ending.listen_to_signals()
+    host, port = sock.getsockname()[:2]
+    _log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+    await server.serve(sockets=[sock])
+    return 1 if app.state.services.readiness.state == FAILED else 0
+
+
+def _connections(settings: Settings) -> Any:
+    """Return what makes connections, no more of them than this process may open files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    may_open = _MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else soft - _OTHER_FILES
+    most = max(1, min(_MOST_CONNECTIONS, may_open))
+    return partial(BoundedConnection, patience_s=settings.request_timeout_s, most=most)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which leaves signals alone: it would end with the signal's status, and not drain."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+class _Ending:
+    """What signals do."""
+
+    def __init__(self, server: _Server, services: Services, drain_s: float) -> None:
+        self._server = server
+        self._services = services
+        self._drain_s = drain_s
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end, number)
+        loop.add_signal_handler(signal.SIGHUP, self._start, self._reload)
+        self._start(self._end_if_failed)
+
+    def _start(self, what: Any) -> None:
+        task = asyncio.get_running_loop().create_task(what())
+        self._tasks.add(task)  # the loop alone would let it be collected
+        task.add_done_callback(self._tasks.discard)
+
+    def _end(self, number: int) -> None:
+        if self._services.readiness.state == DRAINING:
+            self._server.should_exit = self._server.force_exit = True
+            return
+        _log.info("%s: finishing what is under way", signal.Signals(number).name)
+        self._services.readiness.become(DRAINING)
+        # Whatever hangs, a warm-up or a client that does not read, the end comes in time.
+        asyncio.get_running_loop().call_later(self._drain_s, _leave)
+        self._start(self._drain)
+
+    async def _drain(self) -> None:
+        await self._services.readiness.idle()
+        self._server.should_exit = True
+
+    async def _end_if_failed(self) -> None:
+        await self._services.readiness.failed.wait()
+        self._server.should_exit = True
+
+    async def _reload(self) -> None:
+        with contextlib.suppress(DprError):  # counted and written down by then
+            await self._services.reloading.reload()
+
+
+def _leave() -> None:
+    _log.warning("requests under way were cut off: they took longer than the time to drain")
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)
