@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dpr_infer.bundle import Bundle
 from dpr_infer.engine import OnnxEngine, Provider
+from dpr_infer.length_groups import length_groups
 from dpr_infer.prompt_reading import PromptReading
 from dpr_infer.prompts import PromptReader
 from dpr_infer.stopwatch import Stopwatch
@@ -73,6 +74,7 @@ class QueryEncoder:
             for name in ("backbone", "prompt_encoder", "fusion_moe")
         )
         self.providers = self._backbone.providers
+        self._on_cpu = self.providers[0] == "CPUExecutionProvider"
         self.reader = PromptReader(
             bundle.path / "tokenizer.json",
             encoder,
@@ -112,37 +114,37 @@ class QueryEncoder:
             If an engine fails.
         """
         watch.skip()
-        (user,) = self._backbone.run({"items": self._items(histories)})
+        user = self._users(histories)
         watch.lap("encode_history")
         experts, gates = self._fuse(user, [reading for reading, _ in readings])
         watch.lap("fuse")
         truncated = [len(history) > self._history_limit for history in histories]
         return EncodedQueries(user, experts, gates, list(readings), truncated)
 
-    def _items(self, histories: Sequence[Sequence[int]]) -> NDArray[np.int64]:
-        """Return the backbone's tokens (B, L): row + 1, padded on the left with 0."""
+    def _users(self, histories: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Return user vectors (B, user)."""
         kept = [history[-self._history_limit :] for history in histories]
-        # A user without a history is one pad token, for which the backbone has learned what to say.
-        length = max(1, max(map(len, kept)))
-        items = np.zeros((len(kept), length), dtype=np.int64)
-        for line, history in zip(items, kept, strict=True):
-            if history:
-                line[length - len(history) :] = history
-                line[length - len(history) :] += 1
-        return items
+        user = np.empty((len(kept), self._dims.user), dtype=np.float32)
+        for which in self._groups([len(history) for history in kept]):
+            (user[which],) = self._backbone.run({"items": _tokens([kept[b] for b in which])})
+        return user
 
     def _fuse(
         self, user: NDArray[np.float32], readings: Sequence[PromptReading | None]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        steered = [(b, reading) for b, reading in enumerate(readings) if reading is not None]
-        if len(steered) == len(readings):
-            return self._run_fusion(user, [reading for _, reading in steered])
+        """Return experts (B, E, item) and gates (B, E), 0 where there is no reading."""
         experts = np.zeros((len(readings), self._dims.experts, self._dims.item), dtype=np.float32)
         gates = np.zeros((len(readings), self._dims.experts), dtype=np.float32)
+        steered = [(b, reading) for b, reading in enumerate(readings) if reading is not None]
         if steered:
-            rows = [b for b, _ in steered]
-            experts[rows], gates[rows] = self._run_fusion(user[rows], [reading for _, reading in steered])
+            for group in self._groups([len(reading.tokens) for _, reading in steered]):
+                rows = [steered[i][0] for i in group]
+                experts[rows], gates[rows] = self._run_fusion(user[rows], [steered[i][1] for i in group])
         return experts, gates
+
+    def _groups(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Return what goes into a call together. An accelerator is better kept busy with padding."""
+        return length_groups(lengths) if self._on_cpu else [list(range(len(lengths)))]
 
     def _run_fusion(
         self, user: NDArray[np.float32], readings: Sequence[PromptReading]
@@ -166,3 +168,15 @@ class QueryEncoder:
             }
         )
         return experts, gates
+
+
+def _tokens(histories: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """Return the backbone's tokens (B, L): row + 1, padded on the left with 0."""
+    # A user without a history is one pad token, for which the backbone has learned what to say.
+    length = max(1, max(map(len, histories)))
+    items = np.zeros((len(histories), length), dtype=np.int64)
+    for line, history in zip(items, histories, strict=True):
+        if history:
+            line[length - len(history) :] = history
+            line[length - len(history) :] += 1
+    return items
