@@ -168,7 +168,7 @@ def test_unknown_items(recommender, history):
         (
             {"prompt": 7},
             QueryTypeError,
-            "prompt must be a str, a mapping of tags to roles, None, or a sequence of str and mappings, its turns; got int",
+            "prompt must be a str, a mapping of tags to roles, None, or a sequence of str and mappings, its turns",
         ),
         ({"prompt": b"comedy"}, QueryTypeError, "got bytes"),
         ({"where": 7}, QueryTypeError, "where must be a str"),
