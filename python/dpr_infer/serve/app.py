@@ -63,7 +63,7 @@ def build_app(settings: Settings) -> Litestar:
         metrics=metrics,
         sessions=SessionStore(settings.max_sessions, settings.session_ttl_s, metrics),
         events=open_event_store(settings.users, max_history=settings.max_history),
-        readiness=Readiness(settings.queue_limit + settings.max_batch, settings.drain_s, metrics),
+        readiness=Readiness(settings.queue_limit + settings.max_batch, metrics),
         keys=Keys(settings.api_key, settings.admin_key),
         reloading=Reloading(served, metrics),
     )

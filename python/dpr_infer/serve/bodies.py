@@ -3,20 +3,18 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request
 
+from dpr_infer.serve.decode_errors import explain
 from dpr_infer.serve.problems import Problem, wrong
 from dpr_infer.serve.replies import JSON
 
 T = TypeVar("T")
 AnyRequest = Request[Any, Any, Any]
 
-_PLACE = re.compile(r"^(.*?)(?: - at `(key in )?\$(.*)`)?$", re.DOTALL)
-_STEP = re.compile(r"\.([A-Za-z_]\w*)|\[(\d+)\]|\[\.\.\.\]")
 _SHOWN = 60
 
 
@@ -45,7 +43,7 @@ async def read_json(request: AnyRequest, decoder: msgspec.json.Decoder[T]) -> T:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise wrong(_explain(str(error), body)) from None
+        raise wrong(explain(error, body, decoder.type)) from None
     except RecursionError:
         raise Problem(400, "the body must be JSON that does not nest this deep") from None
     except ValueError as error:  # msgspec.DecodeError, UnicodeDecodeError
@@ -98,34 +96,6 @@ def _reason(error: ValueError, body: bytes) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "it is not valid UTF-8"
     return str(error).removeprefix("JSON is malformed: ")
-
-
-def _explain(message: str, body: bytes) -> str:
-    """Say in one line what msgspec says and, where that can be found again, what was got."""
-    match = _PLACE.match(message)
-    assert match is not None  # the pattern matches every text
-    said, in_key, path = match[1], match[2], match[3] or ""
-    said = (said[0].lower() + said[1:]).replace("`", "")
-    place = path.removeprefix(".") or "the body"
-    if in_key:
-        place = f"a key of {place}"
-    got = "" if "got" in said or "[...]" in path or in_key else _value_at(path, body)
-    return f"{place}: {said}{got}"
-
-
-def _value_at(path: str, body: bytes) -> str:
-    try:
-        value = msgspec.json.decode(body)
-        for name, number in _STEP.findall(path):
-            value = value[name] if name else value[int(number)]
-    except (LookupError, TypeError, ValueError, RecursionError):
-        return ""
-    if isinstance(value, str):
-        size = f" of {len(value)} characters" if len(value) > _SHOWN else ""
-        return f"; got {value[:_SHOWN]!r}{size}"
-    if isinstance(value, list | dict):
-        return f"; got {len(value)} entries"
-    return f"; got {value!r}"[: _SHOWN + 6]
 
 
 def query_text(request: AnyRequest, name: str, most: int) -> str:

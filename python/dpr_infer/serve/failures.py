@@ -33,7 +33,8 @@ def reply_to(request: AnyRequest, error: Exception) -> Reply:
     """
     problem = _problem(request, error)
     if problem.status == 500:
-        _log.error("%s %s failed", request.method, request.scope["path"], exc_info=error)
+        route = request.scope.get("path_template", "")  # not the path: it may hold a session's id
+        _log.error("%s %s failed", request.method, route, exc_info=error)
     return problem_reply(problem)
 
 

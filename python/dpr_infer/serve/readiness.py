@@ -17,8 +17,6 @@ class Readiness:
     ----------
     most : int
         Most requests under way.
-    drain_s : float
-        How long a client is told to stay away while the server drains, in seconds.
     metrics : Metrics
         Told of changes and refusals.
 
@@ -32,11 +30,10 @@ class Readiness:
         Set when it can't become warm.
     """
 
-    def __init__(self, most: int, drain_s: float, metrics: Metrics) -> None:
+    def __init__(self, most: int, metrics: Metrics) -> None:
         self.state = STARTING
         self.in_flight = 0
         self._most = most
-        self._drain_s = max(1, round(drain_s))
         self._metrics = metrics
         self.failed = asyncio.Event()
         self._idle = asyncio.Event()
@@ -75,7 +72,7 @@ class Readiness:
     def refusal(self) -> Unavailable:
         """Return why requests are not taken."""
         if self.state == DRAINING:
-            return Unavailable("the server is closing down; ask another one", "draining", self._drain_s)
+            return Unavailable("the server is closing down; ask another one", "draining")
         if self.state == FAILED:
             return Unavailable("the model failed to warm up; the server's log says why", "not_ready")
         return Unavailable("the server is not ready yet", "not_ready")
