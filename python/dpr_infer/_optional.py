@@ -79,3 +79,22 @@ def require_serve() -> None:
             importlib.import_module(name)
         except ImportError as error:
             raise MissingExtraError(f"dpr-serve needs dpr-infer[serve] (import failed: {error})") from error
+
+
+def import_opentelemetry() -> ModuleType:
+    """Import OpenTelemetry's SDK.
+
+    Returns
+    -------
+    module
+        The opentelemetry.sdk module.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed.
+    """
+    try:
+        return importlib.import_module("opentelemetry.sdk")
+    except ImportError as error:
+        raise MissingExtraError(f"traces need dpr-infer[otel] (import failed: {error})") from error

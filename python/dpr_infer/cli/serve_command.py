@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import os
 import sys
 from typing import Annotated, Any
@@ -26,7 +25,6 @@ def serve(**flags: Any) -> None:
     settings = read_settings(flags, os.environ)
     from dpr_infer.serve.lifecycle import run
 
-    logging.basicConfig(level=settings.log_level.upper())
     for name in unknown_variables(os.environ):
         sys.stderr.write(f"warning: {name} means nothing to dpr-serve\n")
     sys.exit(run(settings))

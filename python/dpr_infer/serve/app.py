@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from litestar import Litestar
@@ -19,6 +19,7 @@ from dpr_infer.serve.front import Front
 from dpr_infer.serve.metrics import Metrics
 from dpr_infer.serve.readiness import DRAINING, FAILED, READY, Readiness
 from dpr_infer.serve.reloading import Reloading
+from dpr_infer.serve.request_record import RequestObserver
 from dpr_infer.serve.routes import all_routes, templates
 from dpr_infer.serve.served_model import ServedModel
 from dpr_infer.serve.services import Services
@@ -29,13 +30,15 @@ from dpr_infer.serve.users import open_event_store
 _log = logging.getLogger("dpr_infer.serve")
 
 
-def build_app(settings: Settings) -> Litestar:
+def build_app(settings: Settings, observers: Sequence[RequestObserver] = ()) -> Litestar:
     """Open the bundle and the store of users' events, and put a server around them.
 
     Parameters
     ----------
     settings : Settings
         What to serve, and how.
+    observers : sequence of RequestObserver
+        Told of requests: the log, traces.
 
     Returns
     -------
@@ -78,11 +81,13 @@ def build_app(settings: Settings) -> Litestar:
         cors_config=None,
         request_max_body_size=settings.max_body_bytes,
     )
-    app.asgi_handler = _front(app.asgi_handler, settings, services)
+    app.asgi_handler = _front(app.asgi_handler, settings, services, observers)
     return app
 
 
-def _front(app: ASGIApp, settings: Settings, services: Services) -> Front:
+def _front(
+    app: ASGIApp, settings: Settings, services: Services, observers: Sequence[RequestObserver]
+) -> Front:
     return Front(
         app,
         keys=services.keys,
@@ -90,6 +95,7 @@ def _front(app: ASGIApp, settings: Settings, services: Services) -> Front:
         readiness=services.readiness,
         timeout_s=settings.request_timeout_s,
         metrics=services.metrics,
+        observers=observers,
     )
 
 

@@ -11,6 +11,7 @@ from time import perf_counter
 
 from dpr_infer.errors import DprError
 from dpr_infer.serve.query import Query
+from dpr_infer.serve.request_record import Run
 from dpr_infer.types import Recommendation
 
 Answered = Recommendation | DprError
@@ -33,26 +34,21 @@ class Call:
         When it came, by `time.perf_counter`, in seconds.
     """
 
-    __slots__ = ("_answers", "_begun", "_open", "future", "next", "queries", "since")
+    __slots__ = ("_answers", "_open", "future", "next", "queries", "run", "since")
 
     def __init__(self, queries: Sequence[Query], future: Future[list[Answered]], since: float) -> None:
         self.queries = queries
         self.future = future
         self.since = since
         self.next = 0  # the first query that no batch has taken
+        self.run: Run | None = None  # since the first query was taken
         self._answers: list[Answered | None] = [None] * len(queries)
         self._open = len(queries)
-        self._begun = False
 
     @property
     def left(self) -> int:
         """How many of its queries no batch has taken."""
         return len(self.queries) - self.next
-
-    def begin(self) -> bool:
-        """Say that a query of it is run now; returns whether it is the first."""
-        first, self._begun = not self._begun, True
-        return first
 
     def set_answer(self, place: int, answer: Answered) -> bool:
         """Keep an answer; returns whether it was the last one that was missing."""

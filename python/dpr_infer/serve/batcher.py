@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from asyncio import AbstractEventLoop, Future
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Thread
 from time import perf_counter
 from typing import TypeVar
@@ -16,6 +16,7 @@ from dpr_infer.serve.batch_line import Answered, BatchLine, Call
 from dpr_infer.serve.metrics import Metrics
 from dpr_infer.serve.problems import Overloaded, Unavailable
 from dpr_infer.serve.query import Query
+from dpr_infer.serve.request_record import Run, current_request
 from dpr_infer.serve.served_model import OpenModel
 from dpr_infer.types import Recommendation
 
@@ -108,8 +109,14 @@ class Batcher:
             raise Overloaded(f"{waiting} queries wait, of {self._queue_limit} that may; try again")
         loop = self._loop or self._start()
         call = Call(queries, loop.create_future(), perf_counter())
+        record = current_request.get()
+        if record is not None:
+            record.queries = [*record.queries, *queries]
         self._line.put(call)
-        return await call.future
+        answers = await call.future
+        if record is not None and call.run is not None:
+            record.runs.append(call.run)
+        return answers
 
     async def close(self) -> None:
         """Refuse new queries, answer those that wait, and end the thread."""
@@ -140,20 +147,24 @@ class Batcher:
         now = perf_counter()
         by_model: dict[int, tuple[OpenModel, list[tuple[Call, int]]]] = {}
         for call, place in batch:
-            if call.begin():
+            if call.run is None:
+                call.run = Run(call.since, now)
                 self._metrics.waited(now - call.since)
             model = call.queries[place].model
             by_model.setdefault(id(model), (model, []))[1].append((call, place))
+        return [call for model, places in by_model.values() for call in self._answer_together(model, places)]
+
+    def _answer_together(self, model: OpenModel, places: list[tuple[Call, int]]) -> list[Call]:
+        queries = [call.queries[place] for call, place in places]
+        answers = self._ask(model, queries)
+        timings, ended = _timings(answers), perf_counter()
+        self._count(queries, answers, timings)
         finished = []
-        for model, places in by_model.values():
-            queries = [call.queries[place] for call, place in places]
-            answers = self._ask(model, queries)
-            finished += [
-                call
-                for (call, place), answer in zip(places, answers, strict=True)
-                if call.set_answer(place, answer)
-            ]
-            self._count(queries, answers)
+        for (call, place), answer in zip(places, answers, strict=True):
+            assert call.run is not None
+            call.run.batch_ended(ended, len(queries), timings)
+            if call.set_answer(place, answer):
+                finished.append(call)
         return finished
 
     def _ask(self, model: OpenModel, queries: list[Query]) -> list[Answered]:
@@ -164,18 +175,18 @@ class Batcher:
             failure = EngineError(f"the batch failed: {type(error).__name__}")
             return [failure] * len(queries)
 
-    def _count(self, queries: list[Query], answers: list[Answered]) -> None:
-        given = [
-            (query, answer)
-            for query, answer in zip(queries, answers, strict=True)
-            if not isinstance(answer, DprError)
-        ]
-        if given:
-            hits = sum(answer.prompt_cached for _, answer in given)
-            prompts = sum(_says_something(query) for query, _ in given)
-            timings = given[0][1].timings_ms
-            assert timings is not None
-            self._metrics.batch_done(len(queries), timings, hits, max(0, prompts - hits))
+    def _count(self, queries: list[Query], answers: list[Answered], timings: Mapping[str, float]) -> None:
+        hits = misses = 0
+        for query, answer in zip(queries, answers, strict=True):
+            if not isinstance(answer, DprError) and _says_something(query):
+                hits += answer.prompt_cached
+                misses += not answer.prompt_cached
+        self._metrics.batch_done(len(queries), timings, hits, misses)
+
+
+def _timings(answers: list[Answered]) -> Mapping[str, float]:
+    """Return the times of a batch, which every answer has; none of a batch without an answer."""
+    return next((a.timings_ms or {} for a in answers if not isinstance(a, DprError)), {})
 
 
 def _says_something(query: Query) -> bool:

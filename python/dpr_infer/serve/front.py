@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
@@ -14,6 +15,7 @@ from dpr_infer.serve.metrics import Metrics
 from dpr_infer.serve.problems import Problem
 from dpr_infer.serve.readiness import DRAINING, Readiness
 from dpr_infer.serve.replies import Reply, problem_reply
+from dpr_infer.serve.request_record import RequestObserver, RequestRecord, current_request, request_id
 
 _LONGEST_PATH = 4_096  # bytes; routing keeps the last paths
 
@@ -35,6 +37,8 @@ class Front:
         Longest time of a request in seconds; a reload may take longer.
     metrics : Metrics
         Counts requests.
+    observers : sequence of RequestObserver
+        Told of requests.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class Front:
         readiness: Readiness,
         timeout_s: float,
         metrics: Metrics,
+        observers: Sequence[RequestObserver] = (),
     ) -> None:
         self._app = app
         self._keys = keys
@@ -53,6 +58,7 @@ class Front:
         self._readiness = readiness
         self._timeout_s = timeout_s
         self._metrics = metrics
+        self._observers = observers
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -60,22 +66,30 @@ class Front:
             await self._app(scope, receive, send)
             return
         began = perf_counter()
-        sender = _Sender(send, self._headers(scope["headers"]))
+        record = RequestRecord(request_id(scope["headers"]))
+        current_request.set(record)
+        sender = _Sender(send, self._headers(scope["headers"], record))
         if scope["method"] == "HEAD":  # whoever sends it on still sees HEAD, and leaves out the body
             scope = {**scope, "method": "GET"}
             sender.without_body = True
+        for observer in self._observers:
+            observer.begin(record, scope)
         try:
             await self._answer(scope, receive, sender)
         finally:
-            seconds = perf_counter() - began
-            # Before routing, the path itself may be a template; Metrics knows which.
-            self._metrics.request_done(
-                scope.get("path_template") or scope["path"], sender.status or 500, seconds
-            )
+            self._end(record, scope, sender.status or 500, perf_counter() - began)
 
-    def _headers(self, headers: Headers) -> list[tuple[bytes, bytes]]:
+    def _end(self, record: RequestRecord, scope: Any, status: int, seconds: float) -> None:
+        # Before routing, the path itself may be a template; Metrics knows which.
+        route = self._metrics.route(scope.get("path_template") or scope["path"])
+        self._metrics.request_done(route, status, seconds)
+        for observer in self._observers:
+            observer.end(record, scope, route, status, seconds)
+
+    def _headers(self, headers: Headers, record: RequestRecord) -> list[tuple[bytes, bytes]]:
         """Return what is added to the headers of the answer."""
-        added = self._origins.headers_for(headers) if self._origins else []
+        added = [(b"x-request-id", record.request_id.encode())]
+        added += self._origins.headers_for(headers) if self._origins else []
         if self._readiness.state == DRAINING:
             added.append((b"connection", b"close"))
         return added

@@ -10,7 +10,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -20,9 +20,12 @@ import uvloop
 from dpr_infer.errors import DprError
 from dpr_infer.serve.app import build_app
 from dpr_infer.serve.connection import BoundedConnection
+from dpr_infer.serve.logs import RequestLog, start_logging
 from dpr_infer.serve.readiness import DRAINING, FAILED
+from dpr_infer.serve.request_record import RequestObserver
 from dpr_infer.serve.services import Services
 from dpr_infer.serve.settings import Settings
+from dpr_infer.serve.tracing import Tracing
 
 _log = logging.getLogger("dpr_infer.serve")
 
@@ -55,11 +58,22 @@ def run(settings: Settings) -> int:
     DprError
         If the address, the bundle or the store of users' events can't be opened.
     """
+    log = RequestLog(
+        start_logging(settings.log_level, log_prompts=settings.log_prompts),
+        level=settings.log_level,
+        log_prompts=settings.log_prompts,
+    )
     with (
         listen(settings.host, settings.port) as sock,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        return runner.run(_serve(settings, sock))
+        if not settings.otel:
+            return runner.run(_serve(settings, sock, [log]))
+        tracing = Tracing()
+        try:
+            return runner.run(_serve(settings, sock, [log, tracing]))
+        finally:
+            tracing.close()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -81,8 +95,8 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-async def _serve(settings: Settings, sock: socket.socket) -> int:
-    app = build_app(settings)
+async def _serve(settings: Settings, sock: socket.socket, observers: Sequence[RequestObserver]) -> int:
+    app = build_app(settings, observers)
     config = uvicorn.Config(
         app,
         http=cast("type[asyncio.Protocol]", _connections(settings)),

@@ -95,6 +95,10 @@ class Metrics:
         self.ready = self._gauge("ready", "Whether requests are taken")
         self._model_info = self._gauge("model_info", "The model that serves", "name", "version")
 
+    def route(self, path: str) -> str:
+        """Return a path that is a route's template, and "other" for any other."""
+        return path if path in self._request_seconds else OTHER_ROUTE
+
     def request_done(self, route: str, status: int, seconds: float) -> None:
         """Count a request that was answered.
 
@@ -107,8 +111,7 @@ class Metrics:
         seconds : float
             From the request's arrival to its answer.
         """
-        if route not in self._request_seconds:
-            route = OTHER_ROUTE
+        route = self.route(route)
         self._requests[route, CODES[min(max(status // 100, 2), 5) - 2]].inc()
         self._request_seconds[route].observe(seconds)
 
