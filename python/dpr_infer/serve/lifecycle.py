@@ -10,19 +10,20 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import uvicorn
 import uvloop
+from litestar import Litestar
 
 from dpr_infer.errors import DprError
 from dpr_infer.serve.app import build_app
 from dpr_infer.serve.connection import BoundedConnection
 from dpr_infer.serve.logs import RequestLog, start_logging
 from dpr_infer.serve.readiness import DRAINING, FAILED
-from dpr_infer.serve.request_record import RequestObserver
 from dpr_infer.serve.services import Services
 from dpr_infer.serve.settings import Settings
 from dpr_infer.serve.tracing import Tracing
@@ -58,22 +59,13 @@ def run(settings: Settings) -> int:
     DprError
         If the address, the bundle or the store of users' events can't be opened.
     """
-    log = RequestLog(
-        start_logging(settings.log_level, log_prompts=settings.log_prompts),
-        level=settings.log_level,
-        log_prompts=settings.log_prompts,
-    )
-    with (
-        listen(settings.host, settings.port) as sock,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
-        if not settings.otel:
-            return runner.run(_serve(settings, sock, [log]))
-        tracing = Tracing()
-        try:
-            return runner.run(_serve(settings, sock, [log, tracing]))
-        finally:
-            tracing.close()
+    with listen(settings.host, settings.port) as sock:
+        writer = start_logging(settings.log_level, log_prompts=settings.log_prompts)
+        log = RequestLog(writer, level=settings.log_level, log_prompts=settings.log_prompts)
+        tracing = Tracing() if settings.otel else None
+        app = build_app(settings, [log] if tracing is None else [log, tracing])
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(app, settings, sock, tracing))
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -95,14 +87,14 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-async def _serve(settings: Settings, sock: socket.socket, observers: Sequence[RequestObserver]) -> int:
-    app = build_app(settings, observers)
+async def _serve(app: Litestar, settings: Settings, sock: socket.socket, tracing: Tracing | None) -> int:
     config = uvicorn.Config(
         app,
         http=cast("type[asyncio.Protocol]", _connections(settings)),
         ws="none",
         lifespan="on",
         log_config=None,
+        log_level="warning",
         access_log=False,
         proxy_headers=False,
         server_header=False,
@@ -113,8 +105,17 @@ async def _serve(settings: Settings, sock: socket.socket, observers: Sequence[Re
     ending.listen_to_signals()
     host, port = sock.getsockname()[:2]
     _log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+    if app.state.services.events is not None:
+        _log.info("users' events are kept in %s", _without_password(settings.users))
     await server.serve(sockets=[sock])
+    if tracing is not None:
+        await asyncio.to_thread(tracing.close)
     return 1 if app.state.services.readiness.state == FAILED else 0
+
+
+def _without_password(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if separator else str(Path(url).resolve())
 
 
 def _connections(settings: Settings) -> Any:
