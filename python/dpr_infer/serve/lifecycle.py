@@ -173,8 +173,10 @@ class _Ending:
         self._server.should_exit = True
 
     async def _end_if_failed(self) -> None:
-        await self._services.readiness.failed.wait()
-        self._server.should_exit = True
+        readiness = self._services.readiness
+        await readiness.settled.wait()
+        if readiness.state == FAILED:
+            self._server.should_exit = True
 
     async def _reload(self) -> None:
         with contextlib.suppress(DprError):  # counted and written down by then

@@ -26,8 +26,8 @@ class Readiness:
         STARTING until warm, READY, DRAINING after the signal to end, FAILED if it can't become warm.
     in_flight : int
         Requests under way; those to health, metrics and the page do not count.
-    failed : Event
-        Set when it can't become warm.
+    settled : Event
+        Set when it is no longer starting, be it ready or not.
     """
 
     def __init__(self, most: int, metrics: Metrics) -> None:
@@ -35,7 +35,7 @@ class Readiness:
         self.in_flight = 0
         self._most = most
         self._metrics = metrics
-        self.failed = asyncio.Event()
+        self.settled = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -48,8 +48,8 @@ class Readiness:
         """Enter a state; what drains stays so."""
         if self.state != DRAINING:
             self.state = state
-        if state == FAILED:
-            self.failed.set()
+        if self.state != STARTING:
+            self.settled.set()
         self._metrics.ready.set(self.ready)
 
     def enter(self) -> None:

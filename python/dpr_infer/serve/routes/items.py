@@ -29,11 +29,11 @@ async def search_items(request: AnyRequest) -> ASGIApp:
 
 
 @get("/v1/items/{item_id:path}")
-async def show_item(request: AnyRequest, item_id: str) -> ASGIApp:
+async def show_item(request: AnyRequest) -> ASGIApp:
     """Return one item."""
     model = services_of(request).served.current
     items = model.recommender.items
-    wanted = item_id.removeprefix("/")  # an id may have slashes in it
+    wanted = str(request.path_params["item_id"]).removeprefix("/")  # an id may have slashes in it
     row = items.row_of.get(wanted)
     if row is None:
         raise Problem(404, f"the catalogue has no item {wanted[:50]!r}", "unknown-item")

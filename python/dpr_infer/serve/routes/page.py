@@ -93,9 +93,9 @@ def static_route(files: dict[str, StaticFile]) -> HTTPRouteHandler:
     """Return the route of the files that the page and /docs load."""
 
     @get("/static/{name:path}")
-    async def show_file(request: AnyRequest, name: str) -> ASGIApp:
+    async def show_file(request: AnyRequest) -> ASGIApp:
         """Return a file."""
-        file = files.get(name.removeprefix("/"))
+        file = files.get(str(request.path_params["name"]).removeprefix("/"))
         if file is None:
             raise Problem(404, "there is no such file")
         return file.reply(request)

@@ -62,26 +62,26 @@ async def start_session(request: AnyRequest) -> ASGIApp:
 
 
 @get("/v1/sessions/{session_id:str}")
-async def show_session(request: AnyRequest, session_id: str) -> ASGIApp:
+async def show_session(request: AnyRequest) -> ASGIApp:
     """Say what a conversation holds."""
     services = services_of(request)
-    return _state(services.served.current, services.sessions.get(session_id))
+    return _state(services.served.current, _session(request))
 
 
 @delete("/v1/sessions/{session_id:str}", status_code=200)
-async def end_session(request: AnyRequest, session_id: str) -> ASGIApp:
+async def end_session(request: AnyRequest) -> ASGIApp:
     """Forget a conversation."""
-    services_of(request).sessions.delete(session_id)
+    services_of(request).sessions.delete(request.path_params["session_id"])
     return no_content()
 
 
 @post("/v1/sessions/{session_id:str}/turns")
-async def add_turn(request: AnyRequest, session_id: str) -> ASGIApp:
+async def add_turn(request: AnyRequest) -> ASGIApp:
     """Say something more, and have the answer to all that was said."""
     began = perf_counter()
     services = services_of(request)
     asked = await read_json(request, _ask_turn)
-    session = services.sessions.get(session_id)
+    session = _session(request)
     async with session.lock:
         if len(session.turns) >= MAX_TURNS:
             raise Problem(
@@ -97,11 +97,11 @@ async def add_turn(request: AnyRequest, session_id: str) -> ASGIApp:
 
 
 @put("/v1/sessions/{session_id:str}/turns")
-async def replace_turns(request: AnyRequest, session_id: str) -> ASGIApp:
+async def replace_turns(request: AnyRequest) -> ASGIApp:
     """Replace all turns."""
     services = services_of(request)
     asked = await read_json(request, _turn_list)
-    session = services.sessions.get(session_id)
+    session = _session(request)
     model = services.served.current
     for turn in asked.turns:
         check_turn(turn, model)
@@ -112,12 +112,12 @@ async def replace_turns(request: AnyRequest, session_id: str) -> ASGIApp:
 
 
 @delete("/v1/sessions/{session_id:str}/turns/{number:str}", status_code=200)
-async def remove_turn(request: AnyRequest, session_id: str, number: str) -> ASGIApp:
+async def remove_turn(request: AnyRequest) -> ASGIApp:
     """Take one turn back; the first one has the number 0."""
     services = services_of(request)
-    session = services.sessions.get(session_id)
+    session = _session(request)
     async with session.lock:
-        count = len(session.turns)
+        number, count = str(request.path_params["number"]), len(session.turns)
         known = number.isascii() and number.isdecimal() and len(number) < 4 and int(number) < count
         if not known:
             there = f"its turns are 0 to {count - 1}" if count else "it has no turn"
@@ -128,22 +128,22 @@ async def remove_turn(request: AnyRequest, session_id: str, number: str) -> ASGI
 
 
 @post("/v1/sessions/{session_id:str}/recommend")
-async def ask_again(request: AnyRequest, session_id: str) -> ASGIApp:
+async def ask_again(request: AnyRequest) -> ASGIApp:
     """Answer what was said so far once more."""
     began = perf_counter()
     services = services_of(request)
     asked = await read_json(request, _ask)
-    session = services.sessions.get(session_id)
+    session = _session(request)
     async with session.lock:
         return await _answer(services, services.served.current, session, session.turns, asked, began)
 
 
 @post("/v1/sessions/{session_id:str}/events")
-async def add_event(request: AnyRequest, session_id: str) -> ASGIApp:
+async def add_event(request: AnyRequest) -> ASGIApp:
     """Append an item to the history of a conversation."""
     services = services_of(request)
     asked = await read_json(request, _event)
-    session = services.sessions.get(session_id)
+    session = _session(request)
     model = services.served.current
     try:
         [item] = _known([asked.item], "item", model, skip=False)
@@ -153,6 +153,10 @@ async def add_event(request: AnyRequest, session_id: str) -> ASGIApp:
         session.history = [*session.history, item][-services.settings.max_history :]
         services.sessions.changed(session)
     return _state(model, session)
+
+
+def _session(request: AnyRequest) -> Session:
+    return services_of(request).sessions.get(request.path_params["session_id"])
 
 
 async def _answer(

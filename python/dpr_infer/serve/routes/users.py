@@ -23,7 +23,7 @@ _events = msgspec.json.Decoder(UserEvents)
 
 
 @post("/v1/users/{user:str}/events")
-async def add_events(request: AnyRequest, user: str) -> ASGIApp:
+async def add_events(request: AnyRequest) -> ASGIApp:
     """Take in a user's events, all or none; they are durable when the answer comes."""
     services = services_of(request)
     store = event_store(services)
@@ -39,23 +39,29 @@ async def add_events(request: AnyRequest, user: str) -> ASGIApp:
         ]
     except DprError as error:
         raise problem_of(error) from None
-    appended = await store.append(user, events)
+    appended = await store.append(_user(request), events)
     services.metrics.user_events.inc(appended.stored)
     return json_reply(StoredEvents(model=model.ref, stored=appended.stored, duplicates=appended.duplicates))
 
 
 @get("/v1/users/{user:str}")
-async def show_user(request: AnyRequest, user: str) -> ASGIApp:
+async def show_user(request: AnyRequest) -> ASGIApp:
     """Return what is kept of a user; nothing, of one who is not known."""
     services = services_of(request)
     store = event_store(services)
+    user = _user(request)
     history = await store.history(user, services.settings.max_history)
     count = await store.count(user)
     return json_reply(UserState(model=services.served.current.ref, user=user, history=history, events=count))
 
 
 @delete("/v1/users/{user:str}", status_code=200)
-async def forget_user(request: AnyRequest, user: str) -> ASGIApp:
+async def forget_user(request: AnyRequest) -> ASGIApp:
     """Forget everything of a user."""
-    await event_store(services_of(request)).delete(user)
+    await event_store(services_of(request)).delete(_user(request))
     return no_content()
+
+
+def _user(request: AnyRequest) -> str:
+    user: str = request.path_params["user"]
+    return user
