@@ -35,7 +35,7 @@ def reply_to(request: AnyRequest, error: Exception) -> Reply:
     if problem.status == 500:
         route = request.scope.get("path_template", "")  # not the path: it may hold a session's id
         _log.error("%s %s failed", request.method, route, exc_info=error)
-    return problem_reply(problem)
+    return problem_reply(problem, request.scope["path"])
 
 
 def _problem(request: AnyRequest, error: Exception) -> Problem:

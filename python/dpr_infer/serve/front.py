@@ -108,7 +108,7 @@ class Front:
             else:
                 await self._app(scope, receive, sender)
         except Problem as problem:
-            await problem_reply(problem)(scope, receive, sender)
+            await problem_reply(problem, path)(scope, receive, sender)
 
     async def _guarded(self, scope: Scope, receive: Receive, sender: _Sender) -> None:
         self._keys.admit(scope["path"], scope["headers"])

@@ -8,6 +8,7 @@ import msgspec
 
 from dpr_infer.serve.operations import OPERATIONS, Operation
 from dpr_infer.serve.problems import PROBLEM_JSON, TITLES, ProblemDocument
+from dpr_infer.serve.protocol_operations import PROTOCOL_OPERATIONS
 from dpr_infer.serve.replies import JSON
 from dpr_infer.serve.schemas import RecommendMany, RecommendOne
 from dpr_infer.serve.settings import Settings
@@ -20,6 +21,8 @@ _ABOUT = (
 _RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}
 
 Document = dict[str, Any]
+
+_ALL = (*OPERATIONS, *PROTOCOL_OPERATIONS)
 
 
 def openapi_document(settings: Settings, version: str) -> Document:
@@ -37,13 +40,13 @@ def openapi_document(settings: Settings, version: str) -> Document:
     dict
         An OpenAPI 3.1 document.
     """
-    types = {t for op in OPERATIONS for t in (op.body, *op.answers) if t} | {ProblemDocument, RecommendMany}
+    types = {t for op in _ALL for t in (op.body, *op.answers, op.error) if t} | {RecommendMany}
     _, schemas = msgspec.json.schema_components(
         sorted(types, key=lambda t: t.__name__), ref_template=_REFERENCE
     )
     _tell_limits(schemas, settings)
     paths: Document = {}
-    for operation in OPERATIONS:
+    for operation in _ALL:
         paths.setdefault(operation.path, {})[operation.method] = _described(operation, settings)
     return {
         "openapi": "3.1.0",
@@ -109,7 +112,11 @@ def _responses(operation: Operation) -> Document:
     for status in operation.problems:
         problem: Document = {
             "description": TITLES[status],
-            "content": {PROBLEM_JSON: {"schema": _reference(ProblemDocument)}},
+            "content": {
+                PROBLEM_JSON if operation.error is ProblemDocument else JSON: {
+                    "schema": _reference(operation.error)
+                }
+            },
         }
         if status == 503:
             problem["headers"] = _RETRY_AFTER

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dpr_infer.serve import answers, schemas
+from dpr_infer.serve.inference_model import InferError
+from dpr_infer.serve.problems import ProblemDocument
 from dpr_infer.serve.schemas import MAX_FOUND, MAX_SEARCH
 
 Parameter = dict[str, Any]
@@ -40,6 +42,8 @@ class Operation:
         Statuses of problems, besides those of every operation.
     guarded : bool
         Whether it needs a key.
+    error : type
+        Type of the JSON that tells of a problem.
     """
 
     method: str
@@ -55,6 +59,7 @@ class Operation:
     parameters: tuple[Parameter, ...] = ()
     fails: tuple[int, ...] = ()
     guarded: bool = True
+    error: type = ProblemDocument
 
     @property
     def problems(self) -> list[int]:
@@ -299,6 +304,7 @@ OPERATIONS: tuple[Operation, ...] = (
         method="get",
         path="/v2/health/ready",
         name="is_ready",
+        error=InferError,
         summary="Tell whether requests are taken: not before the model is warm, nor after the signal to end.",
         tag="health",
         outcome="It takes requests.",

@@ -74,6 +74,8 @@ def no_content() -> Reply:
     return Reply(status=204, media_type="")
 
 
-def problem_reply(problem: Problem) -> Reply:
-    """Return the answer that tells of a problem."""
+def problem_reply(problem: Problem, path: str) -> Reply:
+    """Return the answer that tells of a problem: on the Open Inference Protocol's paths in its own form."""
+    if path == "/v2" or path.startswith("/v2/"):
+        return Reply(_encode({"error": problem.detail}), problem.status, JSON, problem.headers)
     return Reply(problem.body(), problem.status, PROBLEM_JSON, problem.headers)

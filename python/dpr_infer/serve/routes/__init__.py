@@ -10,6 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from dpr_infer.serve.routes import (
     admin,
     description,
+    inference_protocol,
     items,
     model,
     operations,
@@ -45,6 +46,10 @@ def all_routes(settings: Settings) -> list[HTTPRouteHandler]:
         operations.show_metrics,
         operations.is_live,
         operations.is_ready,
+        inference_protocol.describe_server,
+        inference_protocol.describe,
+        inference_protocol.is_model_ready,
+        inference_protocol.infer,
         description.openapi_route(settings),
         description.docs_route(files),
         page.static_route(files),
