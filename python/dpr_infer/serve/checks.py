@@ -115,12 +115,12 @@ def check_exact(turn: Mapping[str, str], model: OpenModel) -> None:
             )
 
 
-def check_answer_size(requests: Sequence[RecommendOne], where: str) -> None:
+def check_answer_size(requests: Sequence[RecommendOne]) -> None:
     """Refuse, by a Problem, calls whose answers would have more than `MAX_ITEMS` items."""
     items = sum(request.k * (2 if request.explain else 1) for request in requests)
     if items > MAX_ITEMS:
         raise wrong(
-            f"{where} must ask for at most {MAX_ITEMS} items in all (the sum of k, twice with explain); got {items}"
+            f"a call must ask for at most {MAX_ITEMS} items in all (the sum of k, twice with explain); got {items}"
         )
 
 

@@ -48,7 +48,6 @@ def _check_many(call: RecommendCall, services: Services, requests: Sequence[Reco
     most = services.settings.max_requests
     if len(requests) > most:
         raise wrong(f"requests must have at most {most} entries, this server's limit; got {len(requests)}")
-    check_answer_size(requests, "requests")
 
 
 async def _answers(
@@ -69,4 +68,5 @@ async def _answers(
         check_one(request, model, max_k, stored.get(request.user or ""), place)
         for request, place in zip(requests, places, strict=True)
     ]
+    check_answer_size(requests)
     return await ask(services, checked, began)
