@@ -88,7 +88,7 @@ def read_call(body: bytes, header_length: str | None, most_rows: int) -> InferCa
     if "HISTORY" not in tensors:
         raise bad("inputs must have HISTORY; it is missing")
     requests = _requests(tensors, request, most_rows)
-    check_answer_size(requests, "the rows of HISTORY")
+    check_answer_size(requests)
     return InferCall(request.id, requests, requests[0].k, _outputs(request))
 
 

@@ -26,23 +26,23 @@ async def describe_server(request: AnyRequest) -> ASGIApp:
 
 
 @get([_MODEL, _VERSION])
-async def describe(request: AnyRequest, model_name: str, version: str | None = None) -> ASGIApp:
+async def describe(request: AnyRequest) -> ASGIApp:
     """Say what the model's tensors are."""
-    return json_reply(describe_model(_named(request, model_name, version)))
+    return json_reply(describe_model(_named(request)))
 
 
 @get([_MODEL + "/ready", _VERSION + "/ready"])
-async def is_model_ready(request: AnyRequest, model_name: str, version: str | None = None) -> ASGIApp:
+async def is_model_ready(request: AnyRequest) -> ASGIApp:
     """Answer 200 if the model is there; that requests are taken at all was found out before."""
-    _named(request, model_name, version)
+    _named(request)
     return Reply(media_type="")
 
 
 @post([_MODEL + "/infer", _VERSION + "/infer"])
-async def infer(request: AnyRequest, model_name: str, version: str | None = None) -> ASGIApp:
+async def infer(request: AnyRequest) -> ASGIApp:
     """Recommend items for the rows of a tensor."""
     services = services_of(request)
-    model = _named(request, model_name, version)
+    model = _named(request)
     encoding = request.headers.get("content-encoding", "identity")
     if encoding != "identity":
         raise Problem(415, f"a body must be sent as it is, without Content-Encoding; got {encoding[:60]!r}")
@@ -52,11 +52,12 @@ async def infer(request: AnyRequest, model_name: str, version: str | None = None
     return write_answer(call, model, found)
 
 
-def _named(request: AnyRequest, name: str, version: str | None) -> OpenModel:
-    """Return the model that serves, if it has that name and version; Problem 404 if not."""
+def _named(request: AnyRequest) -> OpenModel:
+    """Return the model that serves, if it has the name and the version of the path; Problem 404 if not."""
     model = services_of(request).served.current
+    name, version = request.path_params["model_name"], request.path_params.get("version", model.version)
     if name != model.name:
         raise Problem(404, f"the model is {model.name!r}; got {name[:60]!r}")
-    if version not in (None, model.version):
-        raise Problem(404, f"the version of {model.name} is {model.version!r}; got {str(version)[:60]!r}")
+    if version != model.version:
+        raise Problem(404, f"the version of {model.name} is {model.version!r}; got {version[:60]!r}")
     return model
