@@ -28,6 +28,8 @@ from tiny_graphs import (
     backbone_graph,
     fusion_graph,
     prompt_encoder_graph,
+    prompt_fusion_graph,
+    user_fusion_graph,
 )
 
 HNSW_M, HNSW_EF_CONSTRUCTION = 2, 8
@@ -62,7 +64,7 @@ class TinyConfig:
     wish_threshold: float = 0.5
     examples: int = 3
     seed: int = 0
-    version: int = 3
+    version: int = 4
     hnsw: bool = False
 
     @property
@@ -109,8 +111,12 @@ def write_tiny_bundle(folder: Path, config: TinyConfig | None = None, **sizes: A
     graphs = {
         "backbone": backbone_graph(config, collaborative, rng),
         "prompt_encoder": prompt_encoder_graph(config, token_table, words),
-        "fusion_moe": fusion_graph(config, rng),
     }
+    if config.version >= 4:
+        graphs["prompt_fusion"] = prompt_fusion_graph(config, rng)
+        graphs["fusion_moe"] = user_fusion_graph(config)
+    else:
+        graphs["fusion_moe"] = fusion_graph(config, rng)
     for name, graph in graphs.items():
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
         onnx.checker.check_model(model)
@@ -176,6 +182,8 @@ def tiny_manifest(config: TinyConfig, graphs: dict[str, onnx.GraphProto]) -> dic
             "item": config.user + config.side,
             "token": config.token,
             "experts": config.experts,
+            "fusion": config.user,
+            "hidden": 1,
         },
         "limits": {"history": config.history_limit, "prompt_tokens": config.prompt_limit},
         "tags": tag_names(config.tags),

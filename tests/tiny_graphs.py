@@ -170,6 +170,98 @@ def fusion_graph(config: TinyConfig, rng: np.random.Generator) -> onnx.GraphProt
     )
 
 
+def prompt_fusion_graph(config: TinyConfig, rng: np.random.Generator) -> onnx.GraphProto:
+    """The part of `fusion_graph` that reads the prompt: values are the tokens' nudges, hidden is not used."""
+    nudge = 0.05 * rng.standard_normal((config.token, config.user)).astype(np.float32)
+    nodes = [
+        helper.make_node("MatMul", ["tokens", "nudge"], ["values"]),  # (B, T, dc)
+        helper.make_node("Identity", ["values"], ["keys"]),
+        helper.make_node("Split", ["wish"], ["asked_3d", "refused_3d"], axis=2, num_outputs=2),
+    ]
+    for wish in ("asked", "refused"):
+        nodes += [
+            helper.make_node("Squeeze", [f"{wish}_3d", "last_axis"], [wish]),  # (B, G)
+            helper.make_node("MatMul", [wish, "tag_vectors"], [f"{wish}_side"]),  # (B, dw)
+            helper.make_node("Unsqueeze", [f"{wish}_side", "axis"], [f"{wish}_side3"]),
+            helper.make_node("ReduceSum", [wish, "axis"], [f"{wish}_sum"], keepdims=1),
+            helper.make_node("Min", [f"{wish}_sum", "one"], [f"{wish}_gate"]),  # (B, 1)
+        ]
+    order = ["asked" if e % 2 == 0 else "refused" for e in range(config.experts)]
+    nodes += [
+        helper.make_node("Concat", [f"{wish}_side3" for wish in order], ["sides"], axis=1),
+        helper.make_node("Concat", [f"{wish}_gate" for wish in order], ["strengths"], axis=1),
+        helper.make_node("Unsqueeze", ["strengths", "last_axis"], ["hidden"]),  # (B, E, 1)
+    ]
+    constants = {
+        "nudge": nudge,
+        "one": np.array(1, np.float32),
+        "axis": np.array([1]),
+        "last_axis": np.array([2]),
+    }
+    return _graph(
+        "prompt_fusion",
+        nodes,
+        constants,
+        [
+            ("tokens", F32, ["B", "T", config.token]),
+            ("attention_mask", I64, ["B", "T"]),
+            ("wish", F32, ["B", "G", 2]),
+            ("tag_vectors", F32, ["G", config.side]),
+        ],
+        _share(config),
+    )
+
+
+def user_fusion_graph(config: TinyConfig) -> onnx.GraphProto:
+    """The part of `fusion_graph` that adds a user: with `prompt_fusion_graph` it says the same."""
+    nodes = [
+        helper.make_node("Cast", ["attention_mask"], ["mask_2d"], to=F32),
+        helper.make_node("Unsqueeze", ["mask_2d", "last_axis"], ["mask"]),
+        helper.make_node("Mul", ["values", "mask"], ["real_values"]),
+        helper.make_node("ReduceSum", ["real_values", "axis"], ["value_sum"], keepdims=0),
+        helper.make_node("ReduceSum", ["mask", "axis"], ["token_count"], keepdims=0),
+        helper.make_node("Div", ["value_sum", "token_count"], ["nudge_side"]),  # (B, dc)
+        helper.make_node("Mul", ["user", "small"], ["user_echo"]),
+        helper.make_node("Add", ["nudge_side", "user_echo"], ["user_side"]),
+        helper.make_node("Unsqueeze", ["user_side", "axis"], ["user_side3"]),  # (B, 1, dc)
+        helper.make_node("Mul", ["hidden", "zero"], ["room"]),  # (B, E, 1)
+        helper.make_node("Add", ["user_side3", "room"], ["user_sides"]),  # (B, E, dc)
+        helper.make_node("Concat", ["user_sides", "sides"], ["stacked"], axis=2),
+        helper.make_node("Mul", ["stacked", "shrink"], ["experts"]),  # (B, E, D)
+        helper.make_node("Mul", ["strengths", "loud"], ["gates"]),
+    ]
+    shrink = np.array([1 / (e // 2 + 1) for e in range(config.experts)], np.float32).reshape(1, -1, 1)
+    constants = {
+        "small": np.array(0.01, np.float32),
+        "zero": np.array(0, np.float32),
+        "loud": np.array(4, np.float32),
+        "shrink": shrink,
+        "axis": np.array([1]),
+        "last_axis": np.array([2]),
+    }
+    return _graph(
+        "fusion_moe",
+        nodes,
+        constants,
+        [("user", F32, ["B", config.user]), ("attention_mask", I64, ["B", "T"]), *_share(config)],
+        [
+            ("experts", F32, ["B", config.experts, config.user + config.side]),
+            ("gates", F32, ["B", config.experts]),
+        ],
+    )
+
+
+def _share(config: TinyConfig) -> list[Any]:
+    """What of a prompt goes from one part of the fusion to the other."""
+    return [
+        ("keys", F32, ["B", "T", config.user]),
+        ("values", F32, ["B", "T", config.user]),
+        ("hidden", F32, ["B", config.experts, 1]),
+        ("sides", F32, ["B", config.experts, config.side]),
+        ("strengths", F32, ["B", config.experts]),
+    ]
+
+
 def _graph(
     name: str, nodes: list[Any], constants: dict[str, np.ndarray], inputs: list[Any], outputs: list[Any]
 ) -> onnx.GraphProto:

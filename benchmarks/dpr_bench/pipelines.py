@@ -58,7 +58,7 @@ class OurPipeline:
 
 
 class OnnxNumpyPipeline:
-    """The same three ONNX graphs, scores of all items by NumPy, `argpartition` for the top k."""
+    """The same ONNX graphs, the same kept with a prompt, scores of all items by NumPy, `argpartition` for the top k."""
 
     def __init__(self, bundle: Path, threads: int) -> None:
         self.name = "onnxruntime + NumPy"
@@ -69,7 +69,7 @@ class OnnxNumpyPipeline:
             graph: onnxruntime.InferenceSession(
                 str(bundle / f"{graph}.onnx"), options, providers=["CPUExecutionProvider"]
             )
-            for graph in ("backbone", "prompt_encoder", "fusion_moe")
+            for graph in ("backbone", "prompt_encoder", "prompt_fusion", "fusion_moe")
         }
         recommender = Recommender(bundle)
         self._manifest = recommender.manifest
@@ -78,24 +78,21 @@ class OnnxNumpyPipeline:
         self._tokenizer = Tokenizer.from_file(str(bundle / "tokenizer.json"))
         self._tokenizer.enable_truncation(self._manifest.prompt_token_limit)
         self._tokenizer.no_padding()
-        self._cache: dict[str, tuple[Array, Array]] = {}
+        self._cache: dict[str, dict[str, Array]] = {}
 
     def search(self, histories: Histories, prompts: Sequence[str], k: int) -> Rows:
         """See :class:`Pipeline`."""
         rows = [np.array([self._row_of[i] for i in history]) for history in histories]
         items = _left_padded(rows, self._manifest.history_limit)
         (user,) = self._sessions["backbone"].run(None, {"items": items})
-        tokens, mask, wish = _stack([self._prompt(p) for p in prompts])
-        experts, gates = self._sessions["fusion_moe"].run(
-            ["experts", "gates"],
-            {
-                "user": user,
-                "tokens": tokens,
-                "attention_mask": mask,
-                "wish": wish,
-                "tag_vectors": self._tensors["tag_vectors"],
-            },
-        )
+        shares = [self._prompt(p) for p in prompts]
+        keys, mask = _padded([share["keys"] for share in shares])
+        values, _ = _padded([share["values"] for share in shares])
+        feeds = {
+            name: np.stack([share[name] for share in shares]) for name in ("hidden", "sides", "strengths")
+        }
+        feeds |= {"user": user, "keys": keys, "values": values, "attention_mask": mask}
+        experts, gates = self._sessions["fusion_moe"].run(["experts", "gates"], feeds)
         scores = _numpy_scores(self._manifest, self._tensors["vectors"], user, experts, gates)
         for query, history in enumerate(rows):
             scores[query, history] = -np.inf
@@ -103,17 +100,19 @@ class OnnxNumpyPipeline:
         order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
         return np.take_along_axis(best, order, axis=1)
 
-    def _prompt(self, text: str) -> tuple[Array, Array]:
+    def _prompt(self, text: str) -> dict[str, Array]:
+        """The outputs of prompt_fusion, kept by text."""
         found = self._cache.get(text)
         if found is None:
             ids = np.array([self._tokenizer.encode(text).ids], dtype=np.int64)
-            feeds = {
-                "input_ids": ids,
-                "attention_mask": np.ones_like(ids),
-                "tag_embeddings": self._tensors["tag_embeddings"],
-            }
-            tokens, wish = self._sessions["prompt_encoder"].run(["tokens", "wish"], feeds)
-            found = self._cache[text] = tokens[0], wish[0]
+            shared = {"attention_mask": np.ones_like(ids)}
+            feeds = {"input_ids": ids, "tag_embeddings": self._tensors["tag_embeddings"]}
+            tokens, wish = self._sessions["prompt_encoder"].run(["tokens", "wish"], feeds | shared)
+            feeds = {"tokens": tokens, "wish": wish, "tag_vectors": self._tensors["tag_vectors"]}
+            session = self._sessions["prompt_fusion"]
+            names = [output.name for output in session.get_outputs()]
+            parts = session.run(names, feeds | shared)
+            found = self._cache[text] = {name: part[0] for name, part in zip(names, parts, strict=True)}
         return found
 
     def forget(self) -> None:
@@ -173,13 +172,19 @@ def _left_padded(rows: Sequence[Rows], limit: int) -> Rows:
 
 
 def _stack(encoded: Sequence[tuple[Array, Array]]) -> tuple[Array, npt.NDArray[np.int64], Array]:
-    length = max(len(tokens) for tokens, _ in encoded)
-    tokens = np.zeros((len(encoded), length, encoded[0][0].shape[1]), dtype=np.float32)
-    mask = np.zeros((len(encoded), length), dtype=np.int64)
-    for query, (known, _) in enumerate(encoded):
-        tokens[query, : len(known)] = known
-        mask[query, : len(known)] = 1
+    tokens, mask = _padded([tokens for tokens, _ in encoded])
     return tokens, mask, np.stack([wish for _, wish in encoded])
+
+
+def _padded(sequences: Sequence[Array]) -> tuple[Array, npt.NDArray[np.int64]]:
+    """Sequences (T, width) as one array (B, T, width), and the mask (B, T) of what is no padding."""
+    length = max(map(len, sequences))
+    padded = np.zeros((len(sequences), length, sequences[0].shape[1]), dtype=np.float32)
+    mask = np.zeros((len(sequences), length), dtype=np.int64)
+    for row, sequence in enumerate(sequences):
+        padded[row, : len(sequence)] = sequence
+        mask[row, : len(sequence)] = 1
+    return padded, mask
 
 
 def _numpy_scores(manifest: Manifest, vectors: Array, user: Array, experts: Array, gates: Array) -> Array:

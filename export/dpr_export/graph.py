@@ -1,5 +1,5 @@
 # PyTorch -> ONNX, one graph at a time, through torch.export. What the graphs promise is in docs/design.md.
-"""Export the three graphs of a model."""
+"""Export the graphs of a model."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from dpr_export.fusion_parts import PromptHalf, UserHalf
 from dpr_train.model import DPR
 
-__all__ = ["OPSET", "ExportedGraph", "export_graphs"]
+__all__ = ["OPSET", "ExportedGraph", "export_graphs", "fusion_widths"]
 
 # The first opset with an Attention operator: onnxruntime runs SASRec (L = 50, B = 1, one thread) in 0.094 ms with it,
 # and in 0.111 ms from the matrix products that opset 20 decomposes it into.
@@ -50,7 +51,7 @@ class ExportedGraph:
 
 
 def export_graphs(model: DPR, folder: Path) -> dict[str, ExportedGraph]:
-    """Write ``backbone.onnx``, ``prompt_encoder.onnx`` and ``fusion_moe.onnx``.
+    """Write ``backbone.onnx``, ``prompt_encoder.onnx``, ``prompt_fusion.onnx`` and ``fusion_moe.onnx``.
 
     Parameters
     ----------
@@ -64,10 +65,31 @@ def export_graphs(model: DPR, folder: Path) -> dict[str, ExportedGraph]:
     dict
         What each graph takes and gives, by name.
     """
+    graphs = _contracts(model)
+    modules: Mapping[str, nn.Module] = {
+        "backbone": model.backbone,
+        "prompt_encoder": model.prompt_encoder,
+        "prompt_fusion": PromptHalf(model.fusion),
+        "fusion_moe": UserHalf(model.fusion),
+    }
+    for name, graph in graphs.items():
+        _export(modules[name], graph, folder / graph.file, example_inputs(graph))
+    return graphs
+
+
+def _contracts(model: DPR) -> dict[str, ExportedGraph]:
     user, token = model.config.backbone.dim, model.prompt_encoder.token_dim
     side, experts = model.config.steering.side_dim, len(model.fusion.roles)
+    width, hidden = fusion_widths(model)
     ids: Shape = ("B", "T")
-    graphs = {
+    share: tuple[tuple[str, str, Shape], ...] = (
+        ("keys", "float32", ("B", "T", width)),
+        ("values", "float32", ("B", "T", width)),
+        ("hidden", "float32", ("B", experts, hidden)),
+        ("sides", "float32", ("B", experts, side)),
+        ("strengths", "float32", ("B", experts)),
+    )
+    return {
         "backbone": ExportedGraph(
             "backbone.onnx", (("items", "int64", ("B", "L")),), (("user", "float32", ("B", user)),)
         ),
@@ -84,26 +106,27 @@ def export_graphs(model: DPR, folder: Path) -> dict[str, ExportedGraph]:
                 ("released", "float32", ("B", "G")),
             ),
         ),
-        "fusion_moe": ExportedGraph(
-            "fusion_moe.onnx",
+        "prompt_fusion": ExportedGraph(
+            "prompt_fusion.onnx",
             (
-                ("user", "float32", ("B", user)),
                 ("tokens", "float32", ("B", "T", token)),
                 ("attention_mask", "int64", ids),
                 ("wish", "float32", ("B", "G", 2)),
                 ("tag_vectors", "float32", ("G", side)),
             ),
+            share,
+        ),
+        "fusion_moe": ExportedGraph(
+            "fusion_moe.onnx",
+            (("user", "float32", ("B", user)), *share[:2], ("attention_mask", "int64", ids), *share[2:]),
             (("experts", "float32", ("B", experts, user + side)), ("gates", "float32", ("B", experts))),
         ),
     }
-    modules: Mapping[str, nn.Module] = {
-        "backbone": model.backbone,
-        "prompt_encoder": model.prompt_encoder,
-        "fusion_moe": model.fusion,
-    }
-    for name, graph in graphs.items():
-        _export(modules[name], graph, folder / graph.file, example_inputs(graph))
-    return graphs
+
+
+def fusion_widths(model: DPR) -> tuple[int, int]:
+    """Widths of the fusion's attention, and of an expert's inner state."""
+    return model.fusion.query.out_features, model.fusion.expert_of(model.fusion.kinds[0]).hidden.out_features
 
 
 # Sizes that the graphs are traced with. Validation uses others: a size that the trace froze shows there.

@@ -148,14 +148,29 @@ class _Validation:
         return self._compare("prompt_encoder", feeds, expected, ids.shape, bounds, padding=mask == 0)
 
     def _fusion(self, texts: Sequence[str]) -> list[ParityRow]:
+        """Both halves, one behind the other, against the whole."""
         feeds = self._fusion_inputs(texts)
         expected = self.model.fusion(*map(torch.from_numpy, feeds.values()))
-        return self._compare(
-            "fusion_moe", feeds, list(expected), feeds["tokens"].shape, [FP32_BOUND, FP32_BOUND]
+        return self._compare_outputs(
+            "fusion_moe",
+            ("experts", "gates"),
+            self._run_fusion(feeds),
+            list(expected),
+            feeds["tokens"].shape,
+            [FP32_BOUND, FP32_BOUND],
         )
 
+    def _run_fusion(self, feeds: dict[str, Array]) -> list[Array]:
+        """Experts and gates of prompt_fusion and fusion_moe."""
+        of_prompt = {name: array for name, array in feeds.items() if name != "user"}
+        names = [output.name for output in self.sessions["prompt_fusion"].get_outputs()]
+        share = dict(zip(names, self.sessions["prompt_fusion"].run(names, of_prompt), strict=True))
+        of_user = {name: feeds[name] for name in ("user", "attention_mask")} | share
+        found: list[Array] = self.sessions["fusion_moe"].run(["experts", "gates"], of_user)
+        return found
+
     def _fusion_inputs(self, texts: Sequence[str]) -> dict[str, Array]:
-        """What PyTorch's own backbone and prompt encoder hand to fusion_moe."""
+        """What PyTorch's own backbone and prompt encoder hand to the fusion."""
         ids, mask = tokenize(self.checkpoint.tokenizer, texts)
         items = self._histories(len(texts), min(5, self.model.config.backbone.max_history))
         tags = torch.from_numpy(self.tensors["tag_embeddings"])
@@ -177,7 +192,7 @@ class _Validation:
         )
         k = min(_K, scores.shape[1])
         expected = torch.topk(scores, k).values.numpy()
-        ort_experts, ort_gates = self.sessions["fusion_moe"].run(["experts", "gates"], feeds)
+        ort_experts, ort_gates = self._run_fusion(feeds)
         steering = self.model.config.steering
         rule = ScoreRule(
             roles=list(self.model.fusion.roles),
@@ -205,10 +220,22 @@ class _Validation:
     ) -> list[ParityRow]:
         session = self.sessions[name]
         outputs = [output.name for output in session.get_outputs()]
+        found = session.run(outputs, feeds)
+        return self._compare_outputs(name, outputs, found, expected, sizes, bounds, padding=padding)
+
+    def _compare_outputs(
+        self,
+        name: str,
+        outputs: Sequence[str],
+        found: Sequence[Array],
+        expected: Sequence[Tensor],
+        sizes: Sequence[int],
+        bounds: Sequence[float],
+        *,
+        padding: Array | None = None,
+    ) -> list[ParityRow]:
         rows = []
-        for output, got, want, bound in zip(
-            outputs, session.run(outputs, feeds), expected, bounds, strict=True
-        ):
+        for output, got, want, bound in zip(outputs, found, expected, bounds, strict=True):
             reference = want.numpy()
             if output == "tokens" and padding is not None:  # nothing reads what stands on padding
                 got, reference = got[~padding], reference[~padding]

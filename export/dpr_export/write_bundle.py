@@ -19,7 +19,7 @@ import torch
 
 from dpr_export.catalogue import catalogue_tensors, index_sizes, write_catalogue
 from dpr_export.errors import ExportError, ParityError
-from dpr_export.graph import ExportedGraph, export_graphs
+from dpr_export.graph import ExportedGraph, export_graphs, fusion_widths
 from dpr_export.hnsw import HnswSettings, measure_recall, write_hnsw
 from dpr_export.quantize import quantize_prompt_encoder
 from dpr_export.validate import ParityRow, validate
@@ -206,6 +206,7 @@ def _manifest(
     model, training = checkpoint.model, checkpoint.training
     config, steering = model.config, model.config.steering
     roles = model.fusion.roles
+    width, hidden = fusion_widths(model)
     biases = model.expert_biases().tolist()
     names = [
         role if roles.count(role) == 1 else f"{role}-{roles[:e].count(role) + 1}"
@@ -213,7 +214,7 @@ def _manifest(
     ]
     return {
         "format": "dpr-bundle",
-        "format_version": 3,
+        "format_version": 4,
         "files": {path.name: _entry(path) for path in sorted(folder.iterdir())},
         "graphs": {name: graph.as_dict() for name, graph in graphs.items()},
         "dims": {
@@ -225,6 +226,8 @@ def _manifest(
             "item": config.backbone.dim + steering.side_dim,
             "token": model.prompt_encoder.token_dim,
             "experts": len(roles),
+            "fusion": width,
+            "hidden": hidden,
         },
         "limits": {"history": config.backbone.max_history, "prompt_tokens": config.prompt_encoder.max_tokens},
         "tags": list(config.tags),

@@ -27,33 +27,44 @@ def contract(dims: Dims, version: int) -> dict[str, tuple[Port, Port]]:
         For each graph its inputs and its outputs; each maps a name to (dtype, shape), where a string stands
         for a dynamic dimension: B queries, L items of a history, T tokens of a prompt, G tags.
     """
-    ids = ("int64", ("B", "T"))
+    ids: tuple[str, tuple[int | str, ...]] = ("int64", ("B", "T"))
     tokens = ("float32", ("B", "T", dims.token))
     user = ("float32", ("B", dims.user))
     wish = ("float32", ("B", "G", 2))
     read: Port = {"tokens": tokens, "wish": wish}
     if version >= 3:
         read["released"] = ("float32", ("B", "G"))
-    return {
-        "backbone": ({"items": ("int64", ("B", "L"))}, {"user": user}),
+    experts: Port = {
+        "experts": ("float32", ("B", dims.experts, dims.item)),
+        "gates": ("float32", ("B", dims.experts)),
+    }
+    prompt: Port = {
+        "tokens": tokens,
+        "attention_mask": ids,
+        "wish": wish,
+        "tag_vectors": ("float32", ("G", dims.side)),
+    }
+    history: Port = {"items": ("int64", ("B", "L"))}
+    graphs: dict[str, tuple[Port, Port]] = {
+        "backbone": (history, {"user": user}),
         "prompt_encoder": (
             {"input_ids": ids, "attention_mask": ids, "tag_embeddings": ("float32", ("G", dims.token))},
             read,
         ),
-        "fusion_moe": (
-            {
-                "user": user,
-                "tokens": tokens,
-                "attention_mask": ids,
-                "wish": wish,
-                "tag_vectors": ("float32", ("G", dims.side)),
-            },
-            {
-                "experts": ("float32", ("B", dims.experts, dims.item)),
-                "gates": ("float32", ("B", dims.experts)),
-            },
-        ),
     }
+    if version < 4:
+        graphs["fusion_moe"] = ({"user": user} | prompt, experts)
+        return graphs
+    share: Port = {
+        "keys": ("float32", ("B", "T", dims.fusion)),
+        "values": ("float32", ("B", "T", dims.fusion)),
+        "hidden": ("float32", ("B", dims.experts, dims.hidden)),
+        "sides": ("float32", ("B", dims.experts, dims.side)),
+        "strengths": ("float32", ("B", dims.experts)),
+    }
+    graphs["prompt_fusion"] = (prompt, share)
+    graphs["fusion_moe"] = ({"user": user, "attention_mask": ids} | share, experts)
+    return graphs
 
 
 def check_declared(manifest: Manifest) -> None:

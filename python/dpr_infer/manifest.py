@@ -12,10 +12,9 @@ from dpr_infer.manifest_index import HNSW_FILE, HnswEntry, IndexSizes, parse_hns
 from dpr_infer.strict_json import JsonNode, load_object
 
 FORMAT = "dpr-bundle"
-FORMAT_VERSIONS = (1, 2, 3)
+FORMAT_VERSIONS = (1, 2, 3, 4)
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 16 * 2**20
-GRAPH_NAMES = ("backbone", "prompt_encoder", "fusion_moe")
 REQUIRED_FILES = (
     "backbone.onnx",
     "prompt_encoder.onnx",
@@ -64,7 +63,10 @@ class GraphSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dims:
-    """Sizes of a bundle: counts of items, tags, experts; words of a tag bitset; widths of vectors."""
+    """Sizes of a bundle: counts of items, tags, experts; words of a tag bitset; widths of vectors.
+
+    The widths `fusion` and `hidden` are 0 for format versions 1 to 3, which do not have what they measure.
+    """
 
     items: int
     tags: int
@@ -74,6 +76,8 @@ class Dims:
     item: int
     token: int
     experts: int
+    fusion: int = 0
+    hidden: int = 0
 
     @property
     def parts(self) -> tuple[int, ...]:
@@ -119,6 +123,12 @@ class Manifest:
     hnsw: HnswEntry | None
 
 
+def graph_names(version: int) -> tuple[str, ...]:
+    """Return the names of the graphs that a bundle of a format version has."""
+    fusion = ("prompt_fusion", "fusion_moe") if version >= 4 else ("fusion_moe",)
+    return ("backbone", "prompt_encoder", *fusion)
+
+
 def parse_manifest(text: bytes) -> Manifest:
     """Read a manifest and check its schema, its limits and that it does not contradict itself.
 
@@ -143,14 +153,14 @@ def parse_manifest(text: bytes) -> Manifest:
     root["format"].one_of(FORMAT)
     version = _version(root["format_version"])
     files = _files(root["files"])
-    dims = _dims(root["dims"])
+    dims = _dims(root["dims"], version)
     phi = root["phi"]
     licence = root["licence"]
     encoder = root["prompt_encoder"]
     return Manifest(
         format_version=version,
         files=files,
-        graphs=_graphs(root["graphs"], files),
+        graphs=_graphs(root["graphs"], graph_names(version), files),
         dims=dims,
         history_limit=root["limits"]["history"].integer(1, _MAX_LENGTH),
         prompt_token_limit=root["limits"]["prompt_tokens"].integer(1, _MAX_LENGTH),
@@ -209,11 +219,11 @@ def _files(node: JsonNode) -> dict[str, FileEntry]:
     return files
 
 
-def _graphs(node: JsonNode, files: dict[str, FileEntry]) -> dict[str, GraphSpec]:
-    if sorted(node.keys()) != sorted(GRAPH_NAMES):
-        node.fail("an object with exactly the keys " + ", ".join(GRAPH_NAMES))
+def _graphs(node: JsonNode, names: tuple[str, ...], files: dict[str, FileEntry]) -> dict[str, GraphSpec]:
+    if sorted(node.keys()) != sorted(names):
+        node.fail("an object with exactly the keys " + ", ".join(names))
     graphs = {}
-    for name in GRAPH_NAMES:
+    for name in names:
         graph = node[name]
         file = graph["file"].string()
         if file not in files:
@@ -239,7 +249,7 @@ def _dimension(node: JsonNode) -> int | str:
     return node.string() if isinstance(node.value, str) else node.integer(0, _MAX_ITEMS)
 
 
-def _dims(node: JsonNode) -> Dims:
+def _dims(node: JsonNode, version: int) -> Dims:
     dims = Dims(
         items=node["items"].integer(1, _MAX_ITEMS),
         tags=node["tags"].integer(0, _MAX_WIDTH),
@@ -249,6 +259,8 @@ def _dims(node: JsonNode) -> Dims:
         item=node["item"].integer(1, 2 * _MAX_WIDTH),
         token=node["token"].integer(1, _MAX_WIDTH),
         experts=node["experts"].integer(0, _MAX_EXPERTS),
+        fusion=node["fusion"].integer(1, _MAX_WIDTH) if version >= 4 else 0,
+        hidden=node["hidden"].integer(1, _MAX_WIDTH) if version >= 4 else 0,
     )
     if dims.item != dims.user + dims.side:
         node["item"].fail(f"user + side = {dims.user + dims.side}")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Hashable
 from threading import Lock
 from typing import Generic, TypeVar
 
+K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class PromptCache(Generic[V]):
+class PromptCache(Generic[K, V]):
     """A least-recently-used cache, safe to use from several threads.
 
     Parameters
@@ -19,7 +21,7 @@ class PromptCache(Generic[V]):
 
     Examples
     --------
-    >>> cache = PromptCache[int](2)
+    >>> cache = PromptCache[str, int](2)
     >>> cache.put("a", 1), cache.put("b", 2), cache.get("a"), cache.put("c", 3)
     (None, None, 1, None)
     >>> cache.get("b") is None, cache.get("a"), len(cache)
@@ -28,17 +30,17 @@ class PromptCache(Generic[V]):
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._entries: OrderedDict[str, V] = OrderedDict()
+        self._entries: OrderedDict[K, V] = OrderedDict()
         self._lock = Lock()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __contains__(self, prompt: str) -> bool:
+    def __contains__(self, prompt: K) -> bool:
         """Tell whether something is kept for a prompt, without using it."""
         return prompt in self._entries
 
-    def get(self, prompt: str) -> V | None:
+    def get(self, prompt: K) -> V | None:
         """Return what is kept for a prompt, which becomes the most recently used, or None."""
         with self._lock:
             value = self._entries.get(prompt)
@@ -46,7 +48,7 @@ class PromptCache(Generic[V]):
                 self._entries.move_to_end(prompt)
             return value
 
-    def put(self, prompt: str, value: V) -> None:
+    def put(self, prompt: K, value: V) -> None:
         """Keep a value for a prompt, forgetting the least recently used beyond the size."""
         with self._lock:
             self._entries[prompt] = value

@@ -11,6 +11,29 @@ from dpr_infer.types import Wish
 
 
 @dataclass(frozen=True, slots=True)
+class PromptShare:
+    """What of the fusion depends on the prompt alone: the outputs of the graph prompt_fusion.
+
+    Attributes
+    ----------
+    keys, values : ndarray of float32, shape (T, fusion)
+        Of the attention in which a user looks at the prompt.
+    hidden : ndarray of float32, shape (E, hidden)
+        The prompt's share of the experts' inner state.
+    sides : ndarray of float32, shape (E, side)
+        The side vectors that are wished for.
+    strengths : ndarray of float32, shape (E,)
+        How much each expert's wish is wished; 0 without one.
+    """
+
+    keys: NDArray[np.float32]
+    values: NDArray[np.float32]
+    hidden: NDArray[np.float32]
+    sides: NDArray[np.float32]
+    strengths: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
 class PromptReading:
     """What was read from one prompt.
 
@@ -28,6 +51,9 @@ class PromptReading:
         Bitset of the tags whose refusal reaches the threshold.
     truncated : bool
         Whether the prompt had more tokens than are read.
+    share : PromptShare or None
+        What the fusion keeps with a whole prompt; a turn among others has none, nor has any in bundles of format
+        versions 1 to 3.
     """
 
     tokens: NDArray[np.float32]
@@ -36,6 +62,7 @@ class PromptReading:
     wishes: tuple[Wish, ...]
     refused_words: NDArray[np.uint64]
     truncated: bool
+    share: PromptShare | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,9 @@ from dpr_infer.start_over import last_start_over
 from dpr_infer.stopwatch import Stopwatch
 from dpr_infer.turns import merge_turns
 
+# A prompt to look up: its text, or its turns, exact ones as pairs of tag and role.
+_Key = str | tuple[str | tuple[tuple[str, Role], ...], ...]
+
 
 class PromptReader:
     """Tokenises and encodes prompts, one by one, so that a reading never depends on what is read beside it.
@@ -35,7 +38,9 @@ class PromptReader:
     manifest : Manifest
         The bundle's manifest: limits, tags, threshold.
     cache_size : int
-        Most readings to keep.
+        Most prompts to keep, and most turns.
+    prepare : callable
+        Adds to the reading of a whole prompt what is worth keeping with it.
 
     Raises
     ------
@@ -50,6 +55,7 @@ class PromptReader:
         tag_embeddings: NDArray[np.float32],
         manifest: Manifest,
         cache_size: int,
+        prepare: Callable[[PromptReading], PromptReading],
     ) -> None:
         from tokenizers import Tokenizer
 
@@ -67,7 +73,10 @@ class PromptReader:
         self._token_limit = manifest.prompt_token_limit
         self._token_width = manifest.dims.token
         self._nothing = np.zeros(len(manifest.tags), dtype=np.float32)
-        self._cache: PromptCache[PromptReading] = PromptCache(cache_size)
+        self._prepare = prepare
+        # A turn may be part of many prompts; a whole prompt is kept with what was prepared for it.
+        self._turns: PromptCache[str, PromptReading] = PromptCache(cache_size)
+        self._prompts: PromptCache[_Key, PromptReading] = PromptCache(cache_size)
 
     def read(self, prompt: Prompt | None, watch: Stopwatch) -> tuple[PromptReading | None, bool]:
         """Read a prompt.
@@ -94,12 +103,21 @@ class PromptReader:
         EngineError
             If the encoder fails or gives numbers that are not finite.
         """
-        if isinstance(prompt, str):
-            kept = self._cache.get(prompt)
-            return (kept, True) if kept is not None else (self._read_new(prompt, watch), False)
         if prompt is None:
             return None, False
-        return self._read_turns(check_turns(prompt), watch)
+        turns = (prompt,) if isinstance(prompt, str) else check_turns(prompt)
+        key = prompt if isinstance(prompt, str) else _key(turns)
+        kept = self._prompts.get(key)
+        if kept is not None:
+            return kept, True
+        reading, cached = self._read_turns(turns, watch)
+        if reading is None:
+            return None, False
+        watch.skip()
+        reading = self._prepare(reading)
+        watch.lap("encode_prompt")
+        self._prompts.put(key, reading)
+        return reading, cached
 
     def knows(self, prompt: Prompt | None) -> bool:
         """Tell whether the encoder would be spared: the prompt is neutral, or the text of each turn is in the cache.
@@ -115,13 +133,13 @@ class PromptReader:
             Whether reading it is cheap.
         """
         texts = (turn if isinstance(turn, str) else spoken(turn) for turn in as_turns(prompt))
-        return all(text in self._cache or not text or text.isspace() for text in texts)
+        return all(text in self._turns or not text or text.isspace() for text in texts)
 
     def _read_turns(self, turns: Sequence[Turn], watch: Stopwatch) -> tuple[PromptReading | None, bool]:
         readings, all_cached = [], True
         for turn in turns[last_start_over(turns) :]:
             reading, cached = (
-                self.read(turn, watch) if isinstance(turn, str) else self._read_exact(turn, watch)
+                self._read_text(turn, watch) if isinstance(turn, str) else self._read_exact(turn, watch)
             )
             if reading is not None:
                 readings.append(reading)
@@ -132,8 +150,12 @@ class PromptReader:
 
     def _read_exact(self, turn: Mapping[str, Role], watch: Stopwatch) -> tuple[PromptReading, bool]:
         text = spoken(turn)
-        said, cached = self.read(text, watch)
+        said, cached = self._read_text(text, watch)
         return exact_reading(turn, said, self._rule, self._token_width), cached or not text
+
+    def _read_text(self, text: str, watch: Stopwatch) -> tuple[PromptReading | None, bool]:
+        kept = self._turns.get(text)
+        return (kept, True) if kept is not None else (self._read_new(text, watch), False)
 
     def _read_new(self, prompt: str, watch: Stopwatch) -> PromptReading | None:
         check_prompt(prompt)
@@ -146,7 +168,7 @@ class PromptReader:
             return None
         reading = self._encode(np.array([encoding.ids], dtype=np.int64), bool(encoding.overflowing))
         watch.lap("encode_prompt")
-        self._cache.put(prompt, reading)
+        self._turns.put(prompt, reading)
         return reading
 
     def _encode(self, input_ids: NDArray[np.int64], truncated: bool) -> PromptReading:
@@ -168,3 +190,7 @@ class PromptReader:
         if not (np.isfinite(tokens).all() and np.isfinite(wish).all() and np.isfinite(released).all()):
             raise EngineError("prompt_encoder must give finite numbers; got NaN or an infinity")
         return self._rule.reading(tokens[0], wish[0], released[0], truncated=truncated)
+
+
+def _key(turns: Sequence[Turn]) -> _Key:
+    return tuple(turn if isinstance(turn, str) else tuple(turn.items()) for turn in turns)

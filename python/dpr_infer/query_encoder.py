@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dpr_infer.bundle import Bundle
 from dpr_infer.engine import OnnxEngine, Provider
+from dpr_infer.fusion import Fusion, SplitFusion, WholeFusion
 from dpr_infer.length_groups import length_groups
 from dpr_infer.prompt_reading import PromptReading
 from dpr_infer.prompts import PromptReader
@@ -42,7 +43,7 @@ class EncodedQueries:
 
 
 class QueryEncoder:
-    """The three engines of a bundle and what they share.
+    """The engines of a bundle and what they share.
 
     Parameters
     ----------
@@ -69,20 +70,27 @@ class QueryEncoder:
         self, bundle: Bundle, *, threads: int, providers: Sequence[Provider], prompt_cache_size: int
     ) -> None:
         manifest = bundle.manifest
-        self._backbone, encoder, self._fusion = (
-            OnnxEngine(bundle.path, manifest, name, threads=threads, providers=providers)
-            for name in ("backbone", "prompt_encoder", "fusion_moe")
-        )
+        engines = {
+            name: OnnxEngine(bundle.path, manifest, name, threads=threads, providers=providers)
+            for name in manifest.graphs
+        }
+        self._backbone = engines["backbone"]
         self.providers = self._backbone.providers
         self._on_cpu = self.providers[0] == "CPUExecutionProvider"
+        tag_vectors = bundle.catalogue.tag_vectors
+        self._fusion: Fusion = (
+            SplitFusion(engines["prompt_fusion"], engines["fusion_moe"], tag_vectors, manifest.dims)
+            if "prompt_fusion" in engines
+            else WholeFusion(engines["fusion_moe"], tag_vectors, manifest.dims, grouped=self._on_cpu)
+        )
         self.reader = PromptReader(
             bundle.path / "tokenizer.json",
-            encoder,
+            engines["prompt_encoder"],
             bundle.catalogue.tag_embeddings,
             manifest,
             prompt_cache_size,
+            self._fusion.prepare,
         )
-        self._tag_vectors = bundle.catalogue.tag_vectors
         self._dims = manifest.dims
         self._history_limit = manifest.history_limit
 
@@ -133,41 +141,19 @@ class QueryEncoder:
         self, user: NDArray[np.float32], readings: Sequence[PromptReading | None]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return experts (B, E, item) and gates (B, E), 0 where there is no reading."""
+        steered = [(b, reading) for b, reading in enumerate(readings) if reading is not None]
+        if len(steered) == len(readings):
+            return self._fusion.run(user, [reading for _, reading in steered])
         experts = np.zeros((len(readings), self._dims.experts, self._dims.item), dtype=np.float32)
         gates = np.zeros((len(readings), self._dims.experts), dtype=np.float32)
-        steered = [(b, reading) for b, reading in enumerate(readings) if reading is not None]
         if steered:
-            for group in self._groups([len(reading.tokens) for _, reading in steered]):
-                rows = [steered[i][0] for i in group]
-                experts[rows], gates[rows] = self._run_fusion(user[rows], [steered[i][1] for i in group])
+            rows = [b for b, _ in steered]
+            experts[rows], gates[rows] = self._fusion.run(user[rows], [reading for _, reading in steered])
         return experts, gates
 
     def _groups(self, lengths: Sequence[int]) -> list[list[int]]:
         """Return what goes into a call together. An accelerator is better kept busy with padding."""
         return length_groups(lengths) if self._on_cpu else [list(range(len(lengths)))]
-
-    def _run_fusion(
-        self, user: NDArray[np.float32], readings: Sequence[PromptReading]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Run the fusion graph for queries (b of them) that all have a prompt, padded to the longest one."""
-        length = max(len(reading.tokens) for reading in readings)
-        tokens = np.zeros((len(readings), length, self._dims.token), dtype=np.float32)  # (b, T, p)
-        mask = np.zeros((len(readings), length), dtype=np.int64)
-        wish = np.empty((len(readings), self._dims.tags, 2), dtype=np.float32)
-        for i, reading in enumerate(readings):
-            tokens[i, : len(reading.tokens)] = reading.tokens
-            mask[i, : len(reading.tokens)] = 1
-            wish[i] = reading.wish
-        experts, gates = self._fusion.run(
-            {
-                "user": user,
-                "tokens": tokens,
-                "attention_mask": mask,
-                "wish": wish,
-                "tag_vectors": self._tag_vectors,
-            }
-        )
-        return experts, gates
 
 
 def _tokens(histories: Sequence[Sequence[int]]) -> NDArray[np.int64]:

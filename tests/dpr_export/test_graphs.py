@@ -16,8 +16,15 @@ import torch
 
 from dpr_export.graph import OPSET, export_graphs
 
-GRAPHS = ("backbone", "prompt_encoder", "fusion_moe")
+GRAPHS = ("backbone", "prompt_encoder", "prompt_fusion", "fusion_moe")
 TOLERANCE = 1e-4  # of the largest value; the graphs differ from PyTorch by the order of sums
+SHARE = {
+    "keys": ["B", "T", "fusion"],
+    "values": ["B", "T", "fusion"],
+    "hidden": ["B", "experts", "hidden"],
+    "sides": ["B", "experts", "side"],
+    "strengths": ["B", "experts"],
+}
 # Capitals name a dynamic dimension, small letters a size of the manifest's ``dims``.
 PORTS = {
     "backbone": ({"items": ["B", "L"]}, {"user": ["B", "user"]}),
@@ -25,14 +32,17 @@ PORTS = {
         {"input_ids": ["B", "T"], "attention_mask": ["B", "T"], "tag_embeddings": ["G", "token"]},
         {"tokens": ["B", "T", "token"], "wish": ["B", "G", 2], "released": ["B", "G"]},
     ),
-    "fusion_moe": (
+    "prompt_fusion": (
         {
-            "user": ["B", "user"],
             "tokens": ["B", "T", "token"],
             "attention_mask": ["B", "T"],
             "wish": ["B", "G", 2],
             "tag_vectors": ["G", "side"],
         },
+        SHARE,
+    ),
+    "fusion_moe": (
+        {"user": ["B", "user"], "attention_mask": ["B", "T"]} | SHARE,
         {"experts": ["B", "experts", "item"], "gates": ["B", "experts"]},
     ),
 }
@@ -73,6 +83,12 @@ def test_backbone(made, batch, length):
     feed = {"items": items}
     (expected,) = pytorch(made.checkpoint.model.backbone, feed)
     assert_close(run(made, "backbone", feed)["user"], expected)
+
+
+def run_fusion(made, feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Both halves of the fusion, one behind the other."""
+    share = run(made, "prompt_fusion", {name: array for name, array in feed.items() if name != "user"})
+    return run(made, "fusion_moe", {name: feed[name] for name in ("user", "attention_mask")} | share)
 
 
 @pytest.mark.parametrize(("batch", "length", "tags"), [(1, 1, 1), (1, 32, 3), (4, 13, 7), (7, 3, 130)])
@@ -140,7 +156,7 @@ def fusion_feed(made, batch: int, length: int, tags: int) -> dict[str, np.ndarra
 def test_fusion(made, batch, length, tags):
     feed = fusion_feed(made, batch, length, tags)
     experts, gates = pytorch(made.checkpoint.model.fusion, feed)
-    got = run(made, "fusion_moe", feed)
+    got = run_fusion(made, feed)
     assert_close(got["experts"], experts)
     assert_close(got["gates"], gates)
     assert (got["gates"] >= 0).all()
@@ -153,7 +169,7 @@ def test_wishes_below_the_threshold_close_every_gate_exactly(made):
     feed["wish"] = np.minimum(feed["wish"], np.nextafter(threshold, np.float32(0)))
     # Text experts read tokens, which are random here.
     of_tags = [not kind.endswith("_text") for kind in made.checkpoint.model.fusion.kinds]
-    assert not run(made, "fusion_moe", feed)["gates"][:, of_tags].any()
+    assert not run_fusion(made, feed)["gates"][:, of_tags].any()
 
 
 def _graphs_within(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tiny_bundle
-from dpr_infer import Query, Recommender, query_encoder
+from dpr_infer import Query, Recommender, fusion, query_encoder
 from dpr_infer.length_groups import CALL_IN_ENTRIES, length_groups
 
 LENGTHS = st.lists(st.integers(0, 200), min_size=1, max_size=80)
@@ -45,9 +45,9 @@ def test_equal_lengths_stay_together_in_order():
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> Recommender:
-    """A recommender whose limits let lengths differ by more than a call costs."""
+    """A recommender whose limits let lengths differ by more than a call costs, and whose fusion reads tokens."""
     folder = tmp_path_factory.mktemp("wide") / "bundle"
-    return Recommender(tiny_bundle.write_tiny_bundle(folder, history_limit=300, prompt_limit=200))
+    return Recommender(tiny_bundle.write_tiny_bundle(folder, history_limit=300, prompt_limit=200, version=3))
 
 
 def test_groups_are_run_apart_and_answered_alike(wide, monkeypatch):
@@ -55,7 +55,7 @@ def test_groups_are_run_apart_and_answered_alike(wide, monkeypatch):
     prompts = ["comedy", None, "no war " * 40, "drama", "comedy " * 90, ""]
     queries = [Query(history=(ids * 7)[b : b * 45], prompt=prompt) for b, prompt in enumerate(prompts)]
     encoder, shapes = wide._pipeline._encoder, []
-    for engine, name in ((encoder._backbone, "items"), (encoder._fusion, "tokens")):
+    for engine, name in ((encoder._backbone, "items"), (encoder._fusion._engine, "tokens")):
 
         def run(feed, run=engine.run, name=name):
             shapes.append((name, feed[name].shape[:2]))
@@ -66,7 +66,8 @@ def test_groups_are_run_apart_and_answered_alike(wide, monkeypatch):
     ran = [[shape for name, shape in shapes if name == which] for which in ("items", "tokens")]
     assert [sum(n for n, _ in calls) for calls in ran] == [6, 4]
     assert all(len(calls) > 1 for calls in ran)
-    monkeypatch.setattr(query_encoder, "length_groups", lambda lengths: [list(range(len(lengths)))])
+    for module in (query_encoder, fusion):
+        monkeypatch.setattr(module, "length_groups", lambda lengths: [list(range(len(lengths)))])
     for left, right in zip(apart, wide.query_each(queries), strict=True):
         np.testing.assert_allclose(left.scores, right.scores, rtol=1e-5, atol=1e-6)
         assert left.items == right.items

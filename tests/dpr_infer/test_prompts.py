@@ -96,7 +96,7 @@ def test_encoder_that_gives_nan_is_told(fresh, history, monkeypatch, output):
     monkeypatch.setattr(reader._engine, "run", spoiled)
     with pytest.raises(EngineError, match="finite"):
         fresh.query(history, "comedy")
-    assert not reader._cache.get("comedy")
+    assert not reader.knows("comedy")
 
 
 def test_engine_failure_is_told(fresh, history, monkeypatch):

@@ -35,7 +35,7 @@ class Oracle:
         self.arrays = load_file(folder / "catalogue.safetensors")
         self.sessions = {
             name: onnxruntime.InferenceSession(folder / f"{name}.onnx", providers=["CPUExecutionProvider"])
-            for name in ("backbone", "prompt_encoder", "fusion_moe")
+            for name in ("backbone", "prompt_encoder", "prompt_fusion", "fusion_moe")
         }
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
@@ -64,10 +64,12 @@ class Oracle:
             ["tokens", "wish"],
             {"input_ids": ids, "tag_embeddings": self.arrays["tag_embeddings"]} | shared,
         )
+        names = ["keys", "values", "hidden", "sides", "strengths"]
+        share = self.sessions["prompt_fusion"].run(
+            names, {"tokens": tokens, "wish": wish, "tag_vectors": self.arrays["tag_vectors"]} | shared
+        )
         experts, gates = self.sessions["fusion_moe"].run(
-            ["experts", "gates"],
-            {"user": user, "tokens": tokens, "wish": wish, "tag_vectors": self.arrays["tag_vectors"]}
-            | shared,
+            ["experts", "gates"], {"user": user} | shared | dict(zip(names, share, strict=True))
         )
         return experts[0].astype(np.float64), gates[0].astype(np.float64)
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from dpr_train.understanding import TextReader
 
-__all__ = ["EXPERT_ROLES", "FusionMoE"]
+__all__ = ["EXPERT_ROLES", "Expert", "FusionMoE"]
 
 # An expert's kind: the side of the score that it acts on, and what it reads.
 EXPERT_ROLES = {
@@ -103,7 +103,7 @@ class FusionMoE(nn.Module):
         self._weights = {kind: kind if separate else _SHARED.get(kind, kind) for kind in self.kinds}
         self.experts = nn.ModuleDict(
             {
-                name: _Expert(user_dim, dim, tag_dim, text_dim, text=name.endswith("_text"))
+                name: Expert(user_dim, dim, tag_dim, text_dim, text=name.endswith("_text"))
                 for name in dict.fromkeys(self._weights.values())
             }
         )
@@ -135,17 +135,21 @@ class FusionMoE(nn.Module):
         """
         fused = self._fuse(user, tokens, attention_mask)
         state = self.norm(torch.cat([user, fused], dim=-1))  # (B, dc + dim)
-        wanted = self._above(wish)  # (B, G, 2)
-        dealt = self._deal_to_experts(tokens, attention_mask, wanted, tag_vectors)
+        wanted = self.above(wish)  # (B, G, 2)
+        dealt = self.deal_to_experts(tokens, attention_mask, wanted, tag_vectors)
         vectors, gates = [], []
         for e, kind in enumerate(self.kinds):
             strength, side = dealt[e]
-            vector, weight = self.experts[self._weights[kind]](state, side, wanted.amax(1))
+            vector, weight = self.expert_of(kind)(state, side, wanted.amax(1))
             vectors.append(vector)
             gates.append(strength * weight if self.learned_gates else strength)
         return torch.stack(vectors, dim=1), torch.stack(gates, dim=1)
 
-    def _deal_to_experts(
+    def expert_of(self, kind: str) -> Expert:
+        """The expert whose weights a kind uses."""
+        return self.experts[self._weights[kind]]  # type: ignore[return-value]
+
+    def deal_to_experts(
         self, tokens: Tensor, attention_mask: Tensor, wanted: Tensor, tag_vectors: Tensor
     ) -> dict[int, tuple[Tensor, Tensor]]:
         """For each expert the strength (B,) of its wish, and where to: a side vector's tag or text part."""
@@ -163,7 +167,7 @@ class FusionMoE(nn.Module):
                     dealt[e] = sure[:, _COLUMN[kind]], content[:, _COLUMN[kind]]
         return dealt
 
-    def _above(self, x: Tensor) -> Tensor:
+    def above(self, x: Tensor) -> Tensor:
         """What exceeds the threshold, stretched to [0, 1]; exactly 0 below it."""
         return F.relu(x - self.threshold) / (1 - self.threshold)
 
@@ -214,7 +218,7 @@ def _deal(wanted: Tensor, places: int) -> list[tuple[Tensor, Tensor]]:
     return dealt
 
 
-class _Expert(nn.Module):
+class Expert(nn.Module):
     """One direction in item space: a learned collaborative part, and the wished side vector with a learned gain."""
 
     def __init__(self, user_dim: int, dim: int, tag_dim: int, text_dim: int, *, text: bool) -> None:
