@@ -18,11 +18,12 @@ from dpr_infer.errors import (
 )
 from dpr_infer.mixed_queries import Query
 from dpr_infer.recommender import Recommender
-from dpr_infer.types import Recommendation, Wish
+from dpr_infer.types import CarriedChanges, Recommendation, Wish
 
 __all__ = [
     "BundleError",
     "BundleVersionError",
+    "CarriedChanges",
     "Catalogue",
     "DprError",
     "EngineError",

@@ -26,9 +26,11 @@ class Bundle:
     Attributes
     ----------
     path : Path
-        Its folder.
+        Its folder, without symbolic links.
     manifest : Manifest
         What it says of itself.
+    manifest_sha256 : str
+        The manifest's own SHA-256; as it lists those of the other files, it stands for the whole bundle.
     catalogue : CatalogueArrays
         Item vectors, tag bitsets, tag vectors and the quantised index.
     items : ItemTable
@@ -39,6 +41,7 @@ class Bundle:
 
     path: Path
     manifest: Manifest
+    manifest_sha256: str
     catalogue: CatalogueArrays
     items: ItemTable
     examples: dict[str, tuple[str, ...]]
@@ -71,14 +74,36 @@ def open_bundle(path: str | PathLike[str], *, verify: str = "fast") -> Bundle:
     if verify not in ("fast", "full"):
         raise QueryError(f'verify must be "fast" or "full"; got {verify!r}')
     folder = Path(path)
-    manifest = read_manifest(folder)
+    _check_folder(folder)
+    # A link to the current bundle may be turned to the next one meanwhile.
+    folder = folder.resolve()
+    text = _read_manifest_text(folder)
+    manifest = parse_manifest(text)
     check_declared(manifest)
     check_files(folder, manifest)
     check_hashes(folder, manifest, None if verify == "full" else SMALL_FILE_BYTES)
     catalogue = read_catalogue(folder / "catalogue.safetensors", manifest.dims, manifest.index)
     items = read_items(folder / "items.parquet", manifest.dims.items)
     check_tag_bits(items, manifest.tags, catalogue.tag_bits)
-    return Bundle(folder, manifest, catalogue, items, read_examples(folder / "examples.parquet", items))
+    examples = read_examples(folder / "examples.parquet", items)
+    return Bundle(folder, manifest, hashlib.sha256(text).hexdigest(), catalogue, items, examples)
+
+
+def check_unchanged(bundle: Bundle) -> None:
+    """Check that a bundle's folder still holds that bundle, once all of it has been opened.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        The opened bundle.
+
+    Raises
+    ------
+    BundleError
+        If another one was put there meanwhile: files of both may have been opened.
+    """
+    if hashlib.sha256(_read_manifest_text(bundle.path)).hexdigest() != bundle.manifest_sha256:
+        raise BundleError(f"{bundle.path} must not change while it is opened; another bundle was put there")
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -99,13 +124,8 @@ def read_manifest(folder: Path) -> Manifest:
     BundleError
         If the folder or its manifest is missing, too large, or wrong.
     """
-    if not folder.is_dir():
-        raise BundleError(f"a bundle must be a folder; {str(folder)!r} is none")
-    file = folder / MANIFEST_NAME
-    size = _regular_file_bytes(file)
-    if size > MAX_MANIFEST_BYTES:
-        raise BundleError(f"{MANIFEST_NAME} must have at most {MAX_MANIFEST_BYTES} bytes; got {size}")
-    return parse_manifest(file.read_bytes())
+    _check_folder(folder)
+    return parse_manifest(_read_manifest_text(folder))
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:
@@ -163,6 +183,19 @@ def check_hash(folder: Path, name: str, entry: FileEntry) -> None:
         got = hashlib.file_digest(file, "sha256").hexdigest()
     if got != entry.sha256:
         raise BundleError(f"{name} must have the SHA-256 {entry.sha256}; got {got}")
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise BundleError(f"a bundle must be a folder; {str(folder)!r} is none")
+
+
+def _read_manifest_text(folder: Path) -> bytes:
+    file = folder / MANIFEST_NAME
+    size = _regular_file_bytes(file)
+    if size > MAX_MANIFEST_BYTES:
+        raise BundleError(f"{MANIFEST_NAME} must have at most {MAX_MANIFEST_BYTES} bytes; got {size}")
+    return file.read_bytes()
 
 
 def _regular_file_bytes(path: Path) -> int:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dpr_infer.errors import DprError, QueryTypeError
-from dpr_infer.pipeline import Pipeline
 from dpr_infer.prompt_text import Prompt
+from dpr_infer.reload import Reloadable
 from dpr_infer.request import QueryArguments, check_options, one_list
 from dpr_infer.stopwatch import Stopwatch
 from dpr_infer.types import Recommendation
@@ -34,10 +34,8 @@ class Query:
     unknown_items: str = "error"
 
 
-class MixedQueries:
+class MixedQueries(Reloadable):
     """The part of a recommender that answers queries of different options at once."""
-
-    _pipeline: Pipeline
 
     def query_each(
         self, queries: Iterable[Query], *, timings: bool = False

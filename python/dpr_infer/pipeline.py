@@ -121,6 +121,11 @@ class Pipeline:
         """Return what a prompt says; None if it is neutral. Raises QueryError if it cannot be read."""
         return self._encoder.reader.read(prompt, Stopwatch())[0]
 
+    def try_out(self) -> None:
+        """Answer a query, raising DprError if that fails: whether graphs can be computed shows in no other way."""
+        options = Options(1, 1.0, strict=False, exclude_history=True, skip_unknown=False, where=None)
+        self.recommend([QueryArguments([], None, [], options)], Stopwatch(), timings=False)
+
     def knows_prompt(self, prompt: Prompt | None) -> bool:
         """Tell whether a prompt can be dealt with without its engine."""
         return self._encoder.reader.knows(prompt)

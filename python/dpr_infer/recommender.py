@@ -11,17 +11,13 @@ from typing import SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from dpr_infer._core import simd_level
-from dpr_infer.bundle import open_bundle
 from dpr_infer.engine import Provider
 from dpr_infer.errors import QueryError
-from dpr_infer.hnsw_index import HnswIndex
-from dpr_infer.hnsw_search import HnswSearch
 from dpr_infer.items import ItemTable
 from dpr_infer.live_items import LiveItems
 from dpr_infer.manifest import Manifest
 from dpr_infer.mixed_queries import MixedQueries
-from dpr_infer.pipeline import Pipeline, Ranker
+from dpr_infer.opened import OpenOptions
 from dpr_infer.prompt_text import Prompt, Turn
 from dpr_infer.request import (
     Exclude,
@@ -31,7 +27,6 @@ from dpr_infer.request import (
     list_queries,
     one_list,
 )
-from dpr_infer.scoring import Scorer
 from dpr_infer.stopwatch import Stopwatch
 from dpr_infer.types import Recommendation, Wish
 
@@ -93,21 +88,17 @@ class Recommender(MixedQueries, LiveItems):
         check_count("ef", ef, 1)
         if index not in ("exact", "hnsw"):
             raise QueryError(f'index must be "exact" or "hnsw"; got {index!r}')
-        simd_level()  # a level forced wrongly is no fault of the bundle: let it raise before one is opened
-        self._bundle = open_bundle(path, verify=verify)
-        scorer = Scorer(self._bundle, threads=threads, check_index=verify == "full")
-        ranker: Ranker = scorer
-        if index == "hnsw":
-            ranker = HnswSearch(scorer, HnswIndex(self._bundle, threads=threads), ef)
-        self._pipeline = Pipeline(
-            self._bundle,
-            scorer,
-            ranker,
-            threads=threads,
-            providers=["CPUExecutionProvider"] if providers is None else providers,
-            prompt_cache_size=prompt_cache_size,
+        super().__init__(
+            path,
+            OpenOptions(
+                threads=threads,
+                providers=["CPUExecutionProvider"] if providers is None else providers,
+                prompt_cache_size=prompt_cache_size,
+                verify=verify,
+                index=index,
+                ef=ef,
+            ),
         )
-        super().__init__(self._bundle, scorer.catalogue, threads)
 
     @property
     def manifest(self) -> Manifest:
@@ -326,6 +317,6 @@ class Recommender(MixedQueries, LiveItems):
         queries = list_queries(histories, prompts, exclude, options)
         if not queries:
             return np.empty((0, options.k), dtype=np.int64), np.empty((0, options.k), dtype=np.float32)
-        watch = Stopwatch()
-        found = self._pipeline.search(self._pipeline.read(queries, watch), [options.k] * len(queries), watch)
+        watch, pipeline = Stopwatch(), self._pipeline  # a reload between the steps must not show
+        found = pipeline.search(pipeline.read(queries, watch), [options.k] * len(queries), watch)
         return found.rows, found.scores

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,9 +112,11 @@ class Scorer:
             gain=manifest.gain,
         )
         self._threads = threads
-        self._tags = manifest.tags
         self._tag_words = manifest.dims.tag_words
-        self._clauses = lru_cache(maxsize=_WHERE_CACHE_SIZE)(self._compile)
+        # No method of this object: in a cycle with its cache, it would outlive a reload until the collector comes by.
+        self._clauses = lru_cache(maxsize=_WHERE_CACHE_SIZE)(
+            partial(_compile, manifest.tags, self._tag_words)
+        )
 
     def queries(
         self,
@@ -205,9 +207,10 @@ class Scorer:
         """Check a tag expression, raising WhereError if it is wrong."""
         self._clauses(text)
 
-    def _compile(self, text: str) -> TagClauses | None:
-        tree = parse_where(text, self._tags)
-        return None if tree is None else compile_expression(tree, self._tag_words)
+
+def _compile(tags: tuple[str, ...], tag_words: int, text: str) -> TagClauses | None:
+    tree = parse_where(text, tags)
+    return None if tree is None else compile_expression(tree, tag_words)
 
 
 def _flatten(rows: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -75,3 +75,26 @@ class Recommendation:
     history_unread: int
     prompt_cached: bool
     timings_ms: dict[str, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedChanges:
+    """What `Recommender.reload` did again to the items of the new bundle, by id.
+
+    Attributes
+    ----------
+    removed : tuple of str
+        Items of the new bundle that were removed, because they had been.
+    unavailable : tuple of str
+        Items that were switched off, because they had been.
+    added : tuple of str
+        Items that were added, because they had been and the new bundle does not have them.
+    lost : tuple of str
+        Items that had been added and have no place in the new bundle: they were given by vectors, which say nothing
+        to other graphs, or have a tag that the new bundle does not have. They are unknown from now on.
+    """
+
+    removed: tuple[str, ...] = ()
+    unavailable: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()

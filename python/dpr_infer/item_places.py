@@ -1,0 +1,170 @@
+# Where items that the model was not trained with lie in a bundle's space, and the check of what is to be added.
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dpr_infer.bundle import Bundle
+from dpr_infer.errors import QueryError, QueryTypeError
+from dpr_infer.request import one_list
+from dpr_infer.vector_arguments import float_array
+
+T = TypeVar("T")
+Tags = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedItems:
+    """Items to add as a caller gave them: each argument has one entry an item.
+
+    Attributes
+    ----------
+    ids, titles : list of str, length n
+        Ids, all different and none empty, and titles.
+    tags : list of tuple of str, length n, or None
+        Tags, if any were given.
+    vectors : array-like or None
+        Item vectors, if any were given; not checked yet.
+    """
+
+    ids: list[str]
+    titles: list[str]
+    tags: list[Tags] | None
+    vectors: ArrayLike | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedItems:
+    """Items to add to a bundle.
+
+    Attributes
+    ----------
+    ids, titles : list of str, length n
+        Ids and titles.
+    tags : list of tuple of str, length n
+        Tags of the bundle.
+    vectors : ndarray of float32, shape (n, item)
+        Where the items lie.
+    tag_bits : ndarray of uint64, shape (n, tag_words)
+        The tags as bitsets.
+    by_tags : bool
+        Whether the vectors are those of the tags.
+    """
+
+    ids: list[str]
+    titles: list[str]
+    tags: list[Tags]
+    vectors: NDArray[np.float32]
+    tag_bits: NDArray[np.uint64]
+    by_tags: bool
+
+
+def list_items(
+    item_ids: Iterable[str],
+    vectors: ArrayLike | None,
+    titles: Iterable[str] | None,
+    tags: Iterable[Iterable[str]] | None,
+) -> ListedItems:
+    """Check what of the arguments of `Recommender.add_items` does not depend on the bundle; raises QueryError."""
+    ids = strings(item_ids, "item_ids")
+    names = ids if titles is None else _per_item(strings(titles, "titles"), "titles", ids)
+    listed = None if tags is None else _per_item(_tag_tuples(tags), "tags", ids)
+    if vectors is None and tags is None:
+        raise QueryError("add_items must be given vectors or tags: an item needs a place; got neither")
+    if "" in ids:
+        raise QueryError(f"item_ids must not be empty; item_ids[{ids.index('')}] is")
+    if len(set(ids)) != len(ids):
+        twice = next(item_id for item_id, count in Counter(ids).items() if count > 1)
+        raise QueryError(f"item_ids must be unique; {twice!r} appears more than once")
+    return ListedItems(ids, names, listed, vectors)
+
+
+class ItemPlaces:
+    """Where items without a trained vector lie in a bundle's space.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        The opened bundle.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._number = {tag: g for g, tag in enumerate(bundle.manifest.tags)}
+        self._tag_vectors = bundle.catalogue.tag_vectors
+        self._dims = bundle.manifest.dims
+
+    def place(self, items: ListedItems) -> PlacedItems:
+        """Give items a place: their vectors, or the sum of the side vectors of their tags.
+
+        Parameters
+        ----------
+        items : ListedItems
+            The items.
+
+        Returns
+        -------
+        PlacedItems
+            The items, with vectors and bitsets.
+
+        Raises
+        ------
+        QueryError
+            If a tag is not of the bundle, or the vectors do not have its width. Whether they are finite is left to
+            the core.
+        """
+        tags: list[Tags] = [()] * len(items.ids) if items.tags is None else items.tags
+        unknown = [name for entry in tags for name in entry if name not in self._number]
+        if unknown:
+            raise QueryError(f"tags must be of the bundle's {len(self._number)} tags; {unknown[0]!r} is none")
+        matrix = self._tag_matrix(tags)
+        if items.vectors is None:
+            vectors = self._vectors_of_tags(matrix)
+        else:
+            vectors = float_array(items.vectors, "vectors", (len(items.ids), self._dims.item))
+        return PlacedItems(items.ids, items.titles, tags, vectors, _packed(matrix), items.vectors is None)
+
+    def knows(self, tags: Iterable[str]) -> bool:
+        """Tell whether all of these are tags of the bundle."""
+        return all(tag in self._number for tag in tags)
+
+    def _tag_matrix(self, tag_names: list[Tags]) -> NDArray[np.bool_]:
+        matrix = np.zeros((len(tag_names), 64 * self._dims.tag_words), dtype=np.bool_)
+        for line, names in zip(matrix, tag_names, strict=True):
+            line[[self._number[name] for name in names]] = True
+        return matrix
+
+    def _vectors_of_tags(self, matrix: NDArray[np.bool_]) -> NDArray[np.float32]:
+        vectors = np.zeros((len(matrix), self._dims.item), dtype=np.float32)
+        vectors[:, self._dims.user :] = matrix[:, : len(self._number)] @ self._tag_vectors
+        return vectors
+
+
+def _tag_tuples(tags: Iterable[Iterable[str]]) -> list[Tags]:
+    if isinstance(tags, str | bytes) or not isinstance(tags, Iterable):
+        raise QueryTypeError(f"tags must be a collection of tags for each item; got {tags!r}")
+    return [tuple(strings(entry, f"tags[{i}]")) for i, entry in enumerate(tags)]
+
+
+def _packed(matrix: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    return np.packbits(matrix, axis=1, bitorder="little").view("<u8").astype(np.uint64, copy=False)
+
+
+def strings(values: Iterable[str], what: str) -> list[str]:
+    """Return a collection of str as a list, refusing everything else by QueryTypeError."""
+    listed = one_list(values, what)
+    for i, value in enumerate(listed):
+        if not isinstance(value, str):
+            raise QueryTypeError(f"{what}[{i}] must be a str; got {value!r}")
+    return listed
+
+
+def _per_item(values: Sequence[T], what: str, ids: list[str]) -> list[T]:
+    if len(values) != len(ids):
+        raise QueryError(f"{what} must have one entry an item, {len(ids)}; got {len(values)}")
+    return list(values)
