@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 
 from dpr_infer._core import simd_level
 from dpr_infer.bundle import Bundle, check_unchanged, open_bundle
-from dpr_infer.engine import Provider
+from dpr_infer.engines.choice import EngineChoice
 from dpr_infer.hnsw_index import HnswIndex
 from dpr_infer.hnsw_search import HnswSearch
 from dpr_infer.item_changes import ItemChanges
 from dpr_infer.pipeline import Pipeline, Ranker
+from dpr_infer.request import Options, QueryArguments
 from dpr_infer.scoring import Scorer
+from dpr_infer.stopwatch import Stopwatch
+
+_TRIED_PROMPT = "something good, nothing bad"
+_TRIED_ITEMS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenOptions:
     """How to open a bundle; the fields are the parameters of `Recommender`, checked."""
 
-    threads: int
-    providers: Sequence[Provider]
+    engines: EngineChoice
     prompt_cache_size: int
     verify: str
     index: str
@@ -46,6 +49,23 @@ class OpenedBundle:
     pipeline: Pipeline
     changes: ItemChanges
 
+    def try_out(self) -> None:
+        """Answer a few queries, raising DprError if that fails: whether graphs can be computed shows in no other way.
+
+        The cache of prompts is empty afterwards.
+        """
+        options = Options(1, 1.0, strict=False, exclude_history=False, skip_unknown=False, where=None)
+        history = self.bundle.items.ids[:_TRIED_ITEMS]
+        queries = [
+            QueryArguments(history[:length], prompt, [], options)
+            for length, prompt in ((0, None), (0, _TRIED_PROMPT), (len(history), _TRIED_PROMPT))
+        ]
+        try:
+            for batch in ([queries[0]], [queries[1]], queries):
+                self.pipeline.recommend(batch, Stopwatch(), timings=False)
+        finally:
+            self.pipeline.forget_prompts()
+
 
 def open_all(path: str | PathLike[str], options: OpenOptions) -> OpenedBundle:
     """Open a bundle, its catalogue and its engines.
@@ -69,19 +89,19 @@ def open_all(path: str | PathLike[str], options: OpenOptions) -> OpenedBundle:
     """
     simd_level()  # a level forced wrongly is no fault of the bundle: let it raise before one is opened
     bundle = open_bundle(path, verify=options.verify)
-    scorer = Scorer(bundle, threads=options.threads, check_index=options.verify == "full")
+    threads = options.engines.threads
+    scorer = Scorer(bundle, threads=threads, check_index=options.verify == "full")
     ranker: Ranker = scorer
     if options.index == "hnsw":
-        ranker = HnswSearch(scorer, HnswIndex(bundle, threads=options.threads), options.ef)
+        ranker = HnswSearch(scorer, HnswIndex(bundle, threads=threads), options.ef)
     pipeline = Pipeline(
         bundle,
         scorer,
         ranker,
-        threads=options.threads,
-        providers=options.providers,
+        choice=options.engines,
         prompt_cache_size=options.prompt_cache_size,
     )
     check_unchanged(bundle)
     if options.verify == "full":
         pipeline.try_out()
-    return OpenedBundle(bundle, pipeline, ItemChanges(bundle, scorer.catalogue, options.threads))
+    return OpenedBundle(bundle, pipeline, ItemChanges(bundle, scorer.catalogue, threads))

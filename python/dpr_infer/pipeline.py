@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpr_infer.bundle import Bundle
-from dpr_infer.engine import Provider
+from dpr_infer.engines.choice import EngineChoice
 from dpr_infer.errors import DprError
 from dpr_infer.prompt_reading import PromptReading
 from dpr_infer.prompt_text import Prompt
@@ -84,8 +84,10 @@ class Pipeline:
         Its catalogue.
     ranker : Ranker
         How the catalogue is searched: the scorer itself, or something that proposes rows to it.
-    threads, providers, prompt_cache_size
-        As `Recommender` documents them.
+    choice : EngineChoice
+        What runs the graphs.
+    prompt_cache_size : int
+        As `Recommender` documents it.
 
     Raises
     ------
@@ -99,32 +101,28 @@ class Pipeline:
         scorer: Scorer,
         ranker: Ranker,
         *,
-        threads: int,
-        providers: Sequence[Provider],
+        choice: EngineChoice,
         prompt_cache_size: int,
     ) -> None:
         self._items = bundle.items
         self._scorer = scorer
         self._ranker = ranker
-        self._encoder = QueryEncoder(
-            bundle, threads=threads, providers=providers, prompt_cache_size=prompt_cache_size
-        )
+        self._encoder = QueryEncoder(bundle, choice=choice, prompt_cache_size=prompt_cache_size)
         self._n_tokens = bundle.manifest.dims.items
         self._expert_names = tuple(expert.name for expert in bundle.manifest.experts)
 
     @property
-    def providers(self) -> tuple[str, ...]:
-        """The execution providers that run."""
-        return self._encoder.providers
+    def graph_providers(self) -> dict[str, tuple[str, ...]]:
+        """What runs each graph."""
+        return self._encoder.graph_providers
 
     def read_prompt(self, prompt: Prompt | None) -> PromptReading | None:
         """Return what a prompt says; None if it is neutral. Raises QueryError if it cannot be read."""
         return self._encoder.reader.read(prompt, Stopwatch())[0]
 
-    def try_out(self) -> None:
-        """Answer a query, raising DprError if that fails: whether graphs can be computed shows in no other way."""
-        options = Options(1, 1.0, strict=False, exclude_history=True, skip_unknown=False, where=None)
-        self.recommend([QueryArguments([], None, [], options)], Stopwatch(), timings=False)
+    def forget_prompts(self) -> None:
+        """Empty the cache of prompts."""
+        self._encoder.reader.forget()
 
     def knows_prompt(self, prompt: Prompt | None) -> bool:
         """Tell whether a prompt can be dealt with without its engine."""

@@ -40,6 +40,11 @@ class PromptCache(Generic[K, V]):
         """Tell whether something is kept for a prompt, without using it."""
         return prompt in self._entries
 
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._entries.clear()
+
     def get(self, prompt: K) -> V | None:
         """Return what is kept for a prompt, which becomes the most recently used, or None."""
         with self._lock:

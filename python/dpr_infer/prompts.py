@@ -119,6 +119,11 @@ class PromptReader:
         self._prompts.put(key, reading)
         return reading, cached
 
+    def forget(self) -> None:
+        """Empty the cache."""
+        self._turns.clear()
+        self._prompts.clear()
+
     def knows(self, prompt: Prompt | None) -> bool:
         """Tell whether the encoder would be spared: the prompt is neutral, or the text of each turn is in the cache.
 

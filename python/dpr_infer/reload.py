@@ -69,7 +69,7 @@ class Reloadable:
         with self._reloading:
             path = self._path if path is None else path
             opened = open_all(path, self._options)
-            opened.pipeline.try_out()
+            opened.try_out()
             with self._changing:  # a change waits, and is then made to the new bundle
                 carried = (
                     opened.changes.take_over(self._opened.changes) if changes == "keep" else CarriedChanges()

@@ -128,7 +128,7 @@ def test_a_bad_bundle_leaves_the_old_one(rec, pair, tmp_path):
     assert [told(rec.query(IDS[1:4], prompt, 60)) for prompt in PROMPTS] == before
 
 
-@pytest.mark.parametrize("graph", ["backbone"])
+@pytest.mark.parametrize("graph", ["backbone", "prompt_encoder", "prompt_fusion", "fusion_moe"])
 def test_a_bundle_that_cannot_answer_is_not_put_in_place(rec, pair, tmp_path, graph):
     """Its graphs load and have the right form; that one of them can't be computed shows when it is run."""
     folder = Path(shutil.copytree(pair[1], tmp_path / "bundle"))
