@@ -102,6 +102,7 @@ def open_all(path: str | PathLike[str], options: OpenOptions) -> OpenedBundle:
         prompt_cache_size=options.prompt_cache_size,
     )
     check_unchanged(bundle)
+    opened = OpenedBundle(bundle, pipeline, ItemChanges(bundle, scorer.catalogue, threads))
     if options.verify == "full":
-        pipeline.try_out()
-    return OpenedBundle(bundle, pipeline, ItemChanges(bundle, scorer.catalogue, threads))
+        opened.try_out()
+    return opened
