@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from dpr_bench.kernel_data import Data, Steering
 from dpr_infer.bundle import Bundle, open_bundle
+from dpr_infer.engines.choice import EngineChoice
 from dpr_infer.manifest import Manifest
 from dpr_infer.query_encoder import EncodedQueries, QueryEncoder
 from dpr_infer.stopwatch import Stopwatch
@@ -135,7 +136,7 @@ def steered(manifest: Manifest, encoded: EncodedQueries) -> F32:
 
 def _encode(bundle: Bundle, count: int, rng: np.random.Generator) -> EncodedQueries:
     encoder = QueryEncoder(
-        bundle, threads=1, providers=["CPUExecutionProvider"], prompt_cache_size=8 * len(bundle.manifest.tags)
+        bundle, choice=EngineChoice(threads=1), prompt_cache_size=8 * len(bundle.manifest.tags)
     )
     histories = [_beginning(bundle, rng) for _ in range(count)]
     prompts = _prompts(bundle.manifest.tags)

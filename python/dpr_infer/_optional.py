@@ -98,3 +98,24 @@ def import_opentelemetry() -> ModuleType:
         return importlib.import_module("opentelemetry.sdk")
     except ImportError as error:
         raise MissingExtraError(f"traces need dpr-infer[otel] (import failed: {error})") from error
+
+
+def import_openvino() -> ModuleType:
+    """Import OpenVINO.
+
+    Returns
+    -------
+    module
+        The openvino module.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed.
+    """
+    try:
+        return importlib.import_module("openvino")
+    except ImportError as error:
+        raise MissingExtraError(
+            f'engine="openvino" needs OpenVINO; install dpr-infer[openvino] (import failed: {error})'
+        ) from error

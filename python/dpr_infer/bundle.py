@@ -17,6 +17,8 @@ from dpr_infer.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, FileEntry, Man
 from dpr_infer.tables import check_tag_bits, read_examples, read_items
 
 SMALL_FILE_BYTES = 2**20
+# Where engines that were built for one machine are kept: a cache, no part of the bundle, and never needed.
+ENGINES_FOLDER = "engines"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,9 @@ def check_files(folder: Path, manifest: Manifest) -> None:
         Naming the first file that is missing, not listed, a link or a folder, or of another size.
     """
     present = {entry.name for entry in folder.iterdir()} - {MANIFEST_NAME}
+    if ENGINES_FOLDER in present - manifest.files.keys():
+        _check_cache_folder(folder / ENGINES_FOLDER)
+        present.remove(ENGINES_FOLDER)
     for name in sorted(manifest.files.keys() - present):
         raise BundleError(f"{name} must be in the bundle, for its manifest lists it; it is missing")
     for name in sorted(present - manifest.files.keys()):
@@ -183,6 +188,11 @@ def check_hash(folder: Path, name: str, entry: FileEntry) -> None:
         got = hashlib.file_digest(file, "sha256").hexdigest()
     if got != entry.sha256:
         raise BundleError(f"{name} must have the SHA-256 {entry.sha256}; got {got}")
+
+
+def _check_cache_folder(folder: Path) -> None:
+    if not stat.S_ISDIR(folder.lstat().st_mode):
+        raise BundleError(f"{folder.name} must be a folder, for it is where built engines are kept")
 
 
 def _check_folder(folder: Path) -> None:

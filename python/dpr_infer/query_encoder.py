@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpr_infer.bundle import Bundle
-from dpr_infer.engine import OnnxEngine, Provider
+from dpr_infer.engines.choice import EngineChoice
 from dpr_infer.fusion import Fusion, SplitFusion, WholeFusion
 from dpr_infer.length_groups import length_groups
 from dpr_infer.prompt_reading import PromptReading
@@ -49,39 +49,32 @@ class QueryEncoder:
     ----------
     bundle : Bundle
         The opened bundle.
-    threads : int
-        Threads within one operator of an engine.
-    providers : sequence
-        Execution providers as onnxruntime takes them.
+    choice : EngineChoice
+        What runs the graphs.
     prompt_cache_size : int
         Most prompts to keep readings of.
 
     Raises
     ------
     MissingExtraError
-        If onnxruntime is not installed.
-    ProviderError
-        If a provider that was asked for does not run.
+        If the engine is not installed.
+    ProviderError, EngineError
+        If what was asked for does not run.
     BundleError
         If a graph or the tokenizer is not what the manifest says.
     """
 
-    def __init__(
-        self, bundle: Bundle, *, threads: int, providers: Sequence[Provider], prompt_cache_size: int
-    ) -> None:
+    def __init__(self, bundle: Bundle, *, choice: EngineChoice, prompt_cache_size: int) -> None:
         manifest = bundle.manifest
-        engines = {
-            name: OnnxEngine(bundle.path, manifest, name, threads=threads, providers=providers)
-            for name in manifest.graphs
-        }
+        engines = choice.open(bundle.path, manifest)
         self._backbone = engines["backbone"]
-        self.providers = self._backbone.providers
-        self._on_cpu = self.providers[0] == "CPUExecutionProvider"
+        self.graph_providers = {name: engine.providers for name, engine in engines.items()}
+        self._on_cpu = self._backbone.on_cpu
         tag_vectors = bundle.catalogue.tag_vectors
         self._fusion: Fusion = (
             SplitFusion(engines["prompt_fusion"], engines["fusion_moe"], tag_vectors, manifest.dims)
             if "prompt_fusion" in engines
-            else WholeFusion(engines["fusion_moe"], tag_vectors, manifest.dims, grouped=self._on_cpu)
+            else WholeFusion(engines["fusion_moe"], tag_vectors, manifest.dims, grouped=engines["fusion_moe"].on_cpu)
         )
         self.reader = PromptReader(
             bundle.path / "tokenizer.json",

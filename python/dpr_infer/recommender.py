@@ -11,7 +11,8 @@ from typing import SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from dpr_infer.engine import Provider
+from dpr_infer.engine import EngineFactory, Provider
+from dpr_infer.engines.choice import EngineChoice, union
 from dpr_infer.errors import QueryError
 from dpr_infer.items import ItemTable
 from dpr_infer.live_items import LiveItems
@@ -41,9 +42,16 @@ class Recommender(MixedQueries, LiveItems):
     threads : int
         Threads that an engine may use within one operator, and the search for the queries of a batch, >= 1. The
         number does not change what is found.
+    engine : {"onnxruntime", "openvino"} or callable
+        What runs the graphs (docs/engines.md). A callable opens one graph, given the folder, the manifest and the
+        graph's name.
     providers : sequence, optional
         Execution providers as onnxruntime takes them: names, or pairs of name and options. The CPU by
         default. What is asked for runs, or opening fails.
+    allow_fallback : bool
+        Do without providers that can't be had, down to the CPU; `providers` says what runs.
+    precision : str, optional
+        What "openvino" computes in: "fp32", the default, or "bf16".
     prompt_cache_size : int
         How many prompts' readings to keep, >= 0; the least recently used is forgotten first.
     verify : {"fast", "full"}
@@ -64,10 +72,10 @@ class Recommender(MixedQueries, LiveItems):
         If the bundle's format version is not known.
     BundleError
         If the bundle is not whole and consistent, or has no index.hnsw and is to be searched with it.
-    ProviderError
-        If a provider that was asked for does not run.
+    ProviderError, EngineError
+        If what was asked for does not run here.
     MissingExtraError
-        If onnxruntime, or hnswlib for "hnsw", is not installed.
+        If the engine, or hnswlib for "hnsw", is not installed.
     QueryError
         If `threads`, `prompt_cache_size`, `verify`, `index` or `ef` is out of range.
     """
@@ -77,7 +85,10 @@ class Recommender(MixedQueries, LiveItems):
         path: str | PathLike[str],
         *,
         threads: int = 1,
+        engine: str | EngineFactory = "onnxruntime",
         providers: Sequence[Provider] | None = None,
+        allow_fallback: bool = False,
+        precision: str | None = None,
         prompt_cache_size: int = 1024,
         verify: str = "fast",
         index: str = "exact",
@@ -91,8 +102,13 @@ class Recommender(MixedQueries, LiveItems):
         super().__init__(
             path,
             OpenOptions(
-                threads=threads,
-                providers=["CPUExecutionProvider"] if providers is None else providers,
+                engines=EngineChoice(
+                    engine=engine,
+                    threads=threads,
+                    providers=providers,
+                    allow_fallback=allow_fallback,
+                    precision=precision,
+                ),
                 prompt_cache_size=prompt_cache_size,
                 verify=verify,
                 index=index,
@@ -117,8 +133,13 @@ class Recommender(MixedQueries, LiveItems):
 
     @property
     def providers(self) -> tuple[str, ...]:
-        """The execution providers that run, in onnxruntime's order of preference."""
-        return self._pipeline.providers
+        """What runs the nodes of the graphs, most preferred first: all that runs any of them."""
+        return union(self._pipeline.graph_providers)
+
+    @property
+    def graph_providers(self) -> Mapping[str, tuple[str, ...]]:
+        """What runs the nodes of each graph, by the graph's name."""
+        return MappingProxyType(self._pipeline.graph_providers)
 
     def wishes(self, prompt: Prompt) -> tuple[Wish, ...]:
         """Tell what a prompt is understood to ask for and to refuse.
