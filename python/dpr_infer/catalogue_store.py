@@ -21,7 +21,7 @@ from dpr_infer.core_errors import core_errors
 from dpr_infer.errors import BundleError, BundleVersionError, QueryError
 from dpr_infer.index_tensors import INDEX_TENSOR_NAMES, empty_index, index_tensors, map_index
 from dpr_infer.mapped_tensors import TensorFile
-from dpr_infer.strict_json import JsonNode
+from dpr_infer.strict_json import JsonNode, load_value
 from dpr_infer.tag_book import TagBook, has_unused_bits
 
 FORMAT = "dpr-catalogue"
@@ -259,10 +259,7 @@ def _json(file: TensorFile, key: str) -> JsonNode:
     place = f"{file.name}: {key}"
     if key not in file.metadata:
         raise BundleError(f"{place} must be in the metadata; it is missing")
-    try:
-        return JsonNode(json.loads(file.metadata[key]), place)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{place} must be JSON: {error}") from None
+    return load_value(file.metadata[key].encode("utf-8"), place)
 
 
 def _parts(file: TensorFile) -> tuple[int, ...]:

@@ -5,14 +5,27 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
 from dpr_infer.errors import BundleError
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# What is beyond these is a bomb: a few MB of brackets become hundreds of MB of objects.
+MAX_VALUES = 1_000_000
+MAX_DEPTH = 64
+
 
 def load_object(text: bytes, what: str) -> JsonNode:
-    """Parse one JSON object.
+    """Parse a JSON document that is an object; everything else is as in `load_value`."""
+    node = load_value(text, what)
+    node.keys()
+    return node
+
+
+def load_value(text: bytes, what: str) -> JsonNode:
+    """Parse a JSON document.
 
     Parameters
     ----------
@@ -24,24 +37,31 @@ def load_object(text: bytes, what: str) -> JsonNode:
     Returns
     -------
     JsonNode
-        The object.
+        What it holds.
 
     Raises
     ------
     BundleError
-        If the text is not UTF-8 or not JSON, nests too deeply, repeats a key, or holds NaN or an infinity.
+        If the text is not UTF-8 or not JSON, holds more than `MAX_VALUES` of the characters ``,`` ``[`` ``{``, nests
+        deeper than `MAX_DEPTH`, repeats a key, or holds a lone surrogate, a NaN, an infinity or a number that
+        becomes one.
     """
+    # Counted before anything is made of the text: each value but the outermost stands behind one of these.
+    if sum(map(text.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise BundleError(f"{what} must have at most {MAX_VALUES} values; it has more")
     try:
         value = json.loads(
-            text.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_refuse_constant
+            text.decode("utf-8"),
+            object_pairs_hook=_unique_keys,
+            parse_constant=_refuse_constant,
+            parse_float=_finite_float,
         )
     except RecursionError:
         raise BundleError(f"{what} must be a flat JSON document; it nests too deeply") from None
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are both ValueErrors
         raise BundleError(f"{what} must be UTF-8 JSON: {error}") from None
-    node = JsonNode(value, what)
-    node.keys()
-    return node
+    _check_values(value, what)
+    return JsonNode(value, what)
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -55,6 +75,37 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite_float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:50]} is larger than any number")
+    return value
+
+
+def _check_values(document: Any, what: str) -> None:
+    """Refuse what Python takes and other readers do not: depth without end, and halves of characters."""
+    level: list[Any] = [[document]]
+    for _ in range(MAX_DEPTH + 1):
+        inner = [value for container in level for value in _values(container)]
+        texts = [value for value in inner if isinstance(value, str)]
+        texts += (key for container in level if isinstance(container, dict) for key in container)
+        if any(map(_has_lone_surrogate, texts)):
+            raise BundleError(f"{what} must be UTF-8 JSON: it holds half a character, a lone surrogate")
+        level = [value for value in inner if isinstance(value, dict | list)]
+        if not level:
+            return
+    raise BundleError(f"{what} must be a flat JSON document; it nests too deeply")
+
+
+def _values(container: Any) -> Iterable[Any]:
+    return container.values() if isinstance(container, dict) else container
+
+
+def _has_lone_surrogate(text: str) -> bool:
+    # Whatever is ASCII, as nearly all is, is known to Python to be so without looking.
+    return not text.isascii() and _SURROGATE.search(text) is not None
 
 
 class JsonNode:

@@ -128,7 +128,12 @@ def test_unknown_keys_are_ignored(copy):
         (b'{"a": 1, "a": 2}', "key 'a' appears twice"),
         (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nests too deeply"),
         (b'{"format_version": ' + b"9" * 5_000 + b"}", "UTF-8 JSON"),
-        (b'{"format": "dpr-bundle", "format_version": 1e400}', "must be an integer"),
+        (b'{"format": "dpr-bundle", "format_version": 1e400}', "1e400 is larger than any number"),
+        (b'{"format": "dpr-bundle", "note": ' + b"[" * 64 + b"]" * 64 + b"}", "nests too deeply"),
+        (b'{"format": ' + b'{"a":' * 900 + b"1" + b"}" * 901, "nests too deeply"),
+        (b'{"format": "dpr-bundle", "note": [' + b"{}," * 5_000_000 + b"{}]}", "at most 1000000 values"),
+        (b'{"format": "dpr-bundle", "note": "\\ud83d"}', "lone surrogate"),
+        (b'{"format": "dpr-bundle", "\\udc00": 1}', "lone surrogate"),
     ],
 )
 def test_manifest_that_is_no_manifest(copy, text, message):
