@@ -327,6 +327,24 @@ def test_closing_what_never_began():
     run(test())
 
 
+def test_an_event_loop_that_ended_harms_nothing(caplog):
+    server: list[Server] = []
+
+    async def test() -> None:
+        server.append(Server())
+        (await server[0].block()).cancel()
+
+    with caplog.at_level(logging.DEBUG, "dpr_infer.serve"):
+        run(test())
+        batcher = server[0].batcher
+        batcher._line.end()
+        server[0].engine.may_answer.set()
+        assert batcher._thread is not None
+        batcher._thread.join(60)
+        assert not batcher._thread.is_alive()
+    assert "after the end of the event loop" in caplog.text
+
+
 def test_the_event_loop_is_woken_once_a_batch(monkeypatch):
     async def test() -> None:
         server = Server(max_batch=8)
