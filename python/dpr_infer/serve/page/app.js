@@ -48,13 +48,17 @@ class Page {
       remove: (at) => this.change({ turns: this.view.turns.filter((_, n) => n !== at) }),
       restart: () => this.change({ turns: [] }),
     };
-    const askSoon = debounced(() => void this.ask(), SLIDE_PAUSE_MS);
+    const settle = () => {
+      this.keep("replaceState"); // not while it slides: browsers limit how often
+      void this.ask();
+    };
+    const settleSoon = debounced(settle, SLIDE_PAUSE_MS);
     watchSettings((change, kind) => {
       this.view = { ...this.view, ...change };
-      this.keep("replaceState");
       this.draw();
-      if (kind === "slide") askSoon();
-      else if (kind === "choice") void this.ask();
+      if (kind === "slide") settleSoon();
+      else if (kind === "choice") settle();
+      else this.keep("replaceState");
     });
     addEventListener("popstate", () => void this.follow(fromHash(location.hash)));
   }
