@@ -12,7 +12,7 @@ import uvicorn
 import uvloop
 
 from dpr_infer.serve.app import build_app
-from dpr_infer.serve.lifecycle import listen
+from dpr_infer.serve.lifecycle import listen, uvicorn_config
 from dpr_infer.serve.request_record import RequestObserver
 from dpr_infer.serve.settings import Settings
 
@@ -56,9 +56,7 @@ class LiveServer:
     async def _serve(self) -> None:
         app = build_app(self._settings, self._observers)
         self.services = app.state.services
-        self._server = uvicorn.Server(
-            uvicorn.Config(app, http="httptools", ws="none", log_config=None, access_log=False)
-        )
+        self._server = uvicorn.Server(uvicorn_config(app, self._settings))
         serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
         await self.services.readiness.settled.wait()
         self._up.set()

@@ -87,8 +87,9 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-async def _serve(app: Litestar, settings: Settings, sock: socket.socket, tracing: Tracing | None) -> int:
-    config = uvicorn.Config(
+def uvicorn_config(app: Litestar, settings: Settings) -> uvicorn.Config:
+    """Return how uvicorn serves an app of these settings."""
+    return uvicorn.Config(
         app,
         http=cast("type[asyncio.Protocol]", _connections(settings)),
         ws="none",
@@ -100,7 +101,10 @@ async def _serve(app: Litestar, settings: Settings, sock: socket.socket, tracing
         server_header=False,
         timeout_keep_alive=settings.keep_alive_s,
     )
-    server = _Server(config)
+
+
+async def _serve(app: Litestar, settings: Settings, sock: socket.socket, tracing: Tracing | None) -> int:
+    server = _Server(uvicorn_config(app, settings))
     ending = _Ending(server, app.state.services, settings.drain_s)
     ending.listen_to_signals()
     host, port = sock.getsockname()[:2]

@@ -178,7 +178,7 @@ class Option:
 
     def _range(self) -> str:
         noun = "an integer" if self.kind is int else "a number"
-        return f"{noun} from {self.least:g} to {self.most:g}" if self.most is not None else noun
+        return f"{noun} from {self.least} to {self.most}"
 
     def parse(self, text: str, what: str) -> Value:
         """Return the value that a flag or a variable, called `what`, spells; QueryError if it spells none."""

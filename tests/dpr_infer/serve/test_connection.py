@@ -1,0 +1,188 @@
+# Connections of clients that are slow, endless, or speak no HTTP: what they cost is bounded.
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from live_server import LiveServer, live_server
+
+HEAD = b"POST /v1/recommend HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
+
+
+@pytest.fixture(scope="module")
+def server(bundle_path: Path) -> Iterator[LiveServer]:
+    with live_server(bundle=str(bundle_path), request_timeout_s=0.5, max_batch=1) as started:
+        yield started
+
+
+@pytest.fixture
+def connection(server: LiveServer) -> Iterator[socket.socket]:
+    host, port = server.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as opened:
+        yield opened
+
+
+def read_answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
+    """Read one answer: status, headers, body."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        piece = connection.recv(65_536)
+        assert piece, f"the connection was closed after {received!r}"
+        received += piece
+    head, _, body = received.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    while len(body) < int(headers.get("content-length", "0")):
+        body += connection.recv(65_536)
+    return int(first.split()[1]), headers, body
+
+
+def read_to_end(connection: socket.socket) -> bytes:
+    """Read until the server closes the connection, be it politely or not."""
+    received = b""
+    try:
+        while piece := connection.recv(65_536):
+            received += piece
+    except ConnectionError:
+        pass
+    return received
+
+
+def test_a_connection_answers_request_after_request(connection: socket.socket):
+    for _ in range(2):
+        connection.sendall(HEAD + b"Content-Length: 7\r\n\r\n" + b'{"k":1}')
+        status, headers, body = read_answer(connection)
+        assert status == 200
+        assert len(json.loads(body)["items"]) == 1
+        assert "server" not in headers
+
+
+def test_requests_may_come_before_answers(connection: socket.socket):
+    request = HEAD + b"Content-Length: 7\r\n\r\n" + b'{"k":1}'
+    connection.sendall(request * 3)
+    received = b""
+    while received.count(b'"model"') < 3:
+        received += connection.recv(65_536)
+    assert received.count(b"HTTP/1.1 200 OK") == 3
+
+
+def test_a_body_in_chunks(connection: socket.socket):
+    connection.sendall(HEAD + b'Transfer-Encoding: chunked\r\n\r\n3\r\n{"k\r\n4\r\n":1}\r\n0\r\n\r\n')
+    assert read_answer(connection)[0] == 200
+
+
+def test_a_body_in_chunks_ends_with_413_once_it_is_too_large(connection: socket.socket):
+    connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+    chunk = b"10000\r\n" + b" " * 65_536 + b"\r\n"
+    for _ in range(17):  # a piece more than 1 MiB, and no end
+        connection.sendall(chunk)
+    status, headers, body = read_answer(connection)
+    assert status == 413
+    assert headers["content-type"] == "application/problem+json"
+    assert "at most 1048576 bytes" in json.loads(body)["detail"]
+    assert read_to_end(connection) == b""  # who goes on for ever, or says no more, is not waited for
+
+
+def test_a_declared_length_that_is_too_large_is_refused_before_the_body(connection: socket.socket):
+    connection.sendall(HEAD + b"Content-Length: 1048577\r\n\r\n")
+    assert read_answer(connection)[0] == 413
+
+
+def test_a_body_that_does_not_come_is_a_timeout(connection: socket.socket):
+    connection.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
+    status, _, body = read_answer(connection)
+    assert status == 504
+    assert "at most 0.5 s" in json.loads(body)["detail"]
+    assert read_to_end(connection) == b""
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /v1/rec", HEAD])
+def test_a_head_that_does_not_come_closes_the_connection(connection: socket.socket, sent: bytes):
+    connection.sendall(sent)
+    assert read_to_end(connection) == b""
+
+
+def test_a_second_head_that_does_not_come_closes_the_connection(connection: socket.socket):
+    connection.sendall(HEAD + b"Content-Length: 2\r\n\r\n{}")
+    read_answer(connection)
+    connection.sendall(b"GET / HT")
+    assert read_to_end(connection) == b""
+
+
+@pytest.mark.parametrize(
+    "junk", [b"hello\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01", b"GET / HTTP/9.9\r\n\r\n"]
+)
+def test_what_is_no_http_is_400(connection: socket.socket, junk: bytes):
+    connection.sendall(junk)
+    received = read_to_end(connection)
+    assert received.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert json.loads(received.partition(b"\r\n\r\n")[2])["status"] == 400
+
+
+def test_an_endless_head_is_cut_off(connection: socket.socket):
+    connection.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n")
+    try:
+        for number in range(100):
+            connection.sendall(b"X-%d: " % number + b"x" * 8_000 + b"\r\n")
+    except ConnectionError:
+        pass  # cut off while sending
+    received = read_to_end(connection)
+    assert received == b"" or received.startswith(b"HTTP/1.1 431 ")
+
+
+def test_an_endless_header_is_cut_off(connection: socket.socket):
+    try:
+        connection.sendall(b"GET / HTTP/1.1\r\nX-Long: ")
+        for _ in range(100):
+            connection.sendall(b"x" * 65_536)
+    except ConnectionError:
+        pass
+    received = read_to_end(connection)
+    assert received == b"" or received.startswith(b"HTTP/1.1 431 ")
+
+
+def test_endless_trailers_are_cut_off(connection: socket.socket):
+    connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n")
+    try:
+        for _ in range(100):
+            connection.sendall(b"X-Trailer: " + b"x" * 60_000 + b"\r\n")
+    except ConnectionError:
+        pass
+    assert b"200 OK" not in read_to_end(connection)
+
+
+def test_a_client_that_leaves_is_no_failure_of_the_server(server: LiveServer, connection: socket.socket):
+    def failures() -> float:
+        labels = {"route": "/v1/recommend", "code": "5xx"}
+        return float(server.services.metrics.registry.get_sample_value("dpr_requests_total", labels) or 0)
+
+    before = failures()
+    connection.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
+    connection.close()
+    host, port = server.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as another:
+        another.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
+        assert read_answer(another)[0] == 504  # the other one is over by then
+    assert failures() == before + 1
+
+
+def test_more_connections_than_there_may_be_are_refused(bundle_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("dpr_infer.serve.lifecycle._MOST_CONNECTIONS", 2)
+    with live_server(bundle=str(bundle_path), max_batch=1) as server:
+        host, port = server.address.split(":")
+        first = socket.create_connection((host, int(port)), timeout=20)
+        second = socket.create_connection((host, int(port)), timeout=20)
+        for one in (first, second):
+            one.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: test\r\n\r\n")
+            assert read_answer(one)[0] == 200
+        with socket.create_connection((host, int(port)), timeout=20) as third:
+            received = read_to_end(third)
+        assert received.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: 1\r\n" in received.lower()
+        first.close()
+        second.close()
