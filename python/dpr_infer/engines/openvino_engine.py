@@ -57,7 +57,12 @@ class OpenVinoEngine:
         core = openvino.Core()
         _check_precision(core, precision)
         model = _read(openvino, folder / manifest.graphs[name].file)
-        check_actual(name, manifest, _specs(model.inputs), _specs(model.outputs))
+        inputs, outputs = contract(manifest.dims, manifest.format_version)[name]
+        found = _specs(model.inputs)
+        self._read = frozenset(spec.name for spec in found)
+        # The reader leaves out inputs that no node reads.
+        unread = [TensorSpec(port, *inputs[port]) for port in inputs if port not in self._read]
+        check_actual(name, manifest, found + unread, _specs(model.outputs))
         compiled = core.compile_model(
             model,
             _DEVICE,
@@ -70,7 +75,6 @@ class OpenVinoEngine:
         )
         self.name = name
         self.providers: tuple[str, ...] = (f"OpenVINO {_DEVICE} {precision}",)
-        outputs = contract(manifest.dims, manifest.format_version)[name][1]
         self._ports = [compiled.output(output) for output in outputs]
         self._request = compiled.create_infer_request()
         self._lock = Lock()  # a request holds the tensors of one call
@@ -95,7 +99,11 @@ class OpenVinoEngine:
         """
         with self._lock:
             try:
-                found = self._request.infer(feed, share_inputs=True, share_outputs=True)
+                found = self._request.infer(
+                    {port: array for port, array in feed.items() if port in self._read},
+                    share_inputs=True,
+                    share_outputs=True,
+                )
             except Exception as error:
                 raise EngineError(f"{self.name} failed to run: {_reason(error)}") from error
             return [np.array(found[port]) for port in self._ports]  # the next call overwrites what is shared
