@@ -80,7 +80,7 @@ class Settings:
     session_ttl_s: float = _option(
         3600.0, "Idle time after which a session is forgotten.", kind=float, least=1, most=31_536_000
     )
-    max_k: int = _option(1000, "Most items of an answer.", kind=int, least=1, most=10_000)
+    max_k: int = _option(1000, "Most items of an answer.", kind=int, least=10, most=10_000)
     max_requests: int = _option(256, "Most requests in one call.", kind=int, least=1, most=10_000)
     log_level: str = _option(
         "info", "Least level of log lines.", kind=str, choices=("debug", "info", "warning", "error")
