@@ -19,6 +19,10 @@ CORE_FILES := $(wildcard csrc/*.cc csrc/*.h csrc/*/*.cc csrc/*/*.h)
 CORE_SOURCES := CMakeLists.txt $(CORE_FILES)
 CPP_FILES := $(CORE_FILES) $(wildcard tests/native/*.cc tests/native/*.h tests/fuzz/*.cc)
 
+# Types of TensorRT's API, for mypy. As a dependency they would bring TensorRT itself, which is gigabytes.
+STUBS = rm -rf .venv/stubs && $(BIN)/pip install -q --disable-pip-version-check --no-deps --target .venv/stubs \
+	'tensorrt-stubs==10.13.0.35.1' && $(BIN)/python tests/mend_tensorrt_stubs.py .venv/stubs
+
 # Two workers; a file's tests stay together, because they share what was slow to make.
 SPREAD := -n 2 --dist loadfile
 
@@ -43,6 +47,7 @@ $(INSTALLED): pyproject.toml $(CORE_SOURCES)
 	@echo "Installing packages and building the C++ core (a minute or two)"
 	@$(BIN)/pip install -q --disable-pip-version-check 'torch~=2.13.0'
 	@$(BIN)/pip install -q --disable-pip-version-check -e '.[cpu,cli,train,export,bench,dev,serve,serve-dev]'
+	@$(STUBS)
 	@touch $@
 
 # A finished checkpoint or bundle is not remade because the environment changed; delete it to have a new one.

@@ -119,3 +119,45 @@ def import_openvino() -> ModuleType:
         raise MissingExtraError(
             f'engine="openvino" needs OpenVINO; install dpr-infer[openvino] (import failed: {error})'
         ) from error
+
+
+def require_tensorrt() -> None:
+    """Check that TensorRT is installed, and not only something that goes by its name.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not.
+    """
+    try:
+        module = importlib.import_module("tensorrt")
+    except ImportError as error:
+        raise MissingExtraError(
+            f'engine="tensorrt" needs TensorRT; install dpr-infer[tensorrt] (import failed: {error})'
+        ) from error
+    if not hasattr(module, "Runtime"):  # packages of type stubs leave an empty folder of that name
+        raise MissingExtraError(
+            'engine="tensorrt" needs TensorRT; install dpr-infer[tensorrt] '
+            "(there is a package tensorrt, and nothing in it)"
+        )
+
+
+def import_cuda_runtime() -> ModuleType:
+    """Import the CUDA runtime's bindings.
+
+    Returns
+    -------
+    module
+        cuda.bindings.runtime.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed.
+    """
+    try:
+        return importlib.import_module("cuda.bindings.runtime")
+    except ImportError as error:
+        raise MissingExtraError(
+            f'engine="tensorrt" needs cuda-bindings; install dpr-infer[tensorrt] (import failed: {error})'
+        ) from error

@@ -42,7 +42,7 @@ class Recommender(MixedQueries, LiveItems):
     threads : int
         Threads that an engine may use within one operator, and the search for the queries of a batch, >= 1. The
         number does not change what is found.
-    engine : {"onnxruntime", "openvino"} or callable
+    engine : {"onnxruntime", "openvino", "tensorrt"} or callable
         What runs the graphs (docs/engines.md). A callable opens one graph, given the folder, the manifest and the
         graph's name.
     providers : sequence, optional
@@ -51,7 +51,7 @@ class Recommender(MixedQueries, LiveItems):
     allow_fallback : bool
         Do without providers that can't be had, down to the CPU; `providers` says what runs.
     precision : str, optional
-        What "openvino" computes in: "fp32", the default, or "bf16".
+        What to compute in, "fp32" by default: with "openvino" also "bf16", with "tensorrt" "fp16" and "int8".
     prompt_cache_size : int
         How many prompts' readings to keep, >= 0; the least recently used is forgotten first.
     verify : {"fast", "full"}

@@ -11,6 +11,8 @@ from dpr_infer.engines.onnx_engine import OnnxEngine
 from dpr_infer.engines.openvino_engine import PRECISIONS as OPENVINO_PRECISIONS
 from dpr_infer.engines.openvino_engine import OpenVinoEngine
 from dpr_infer.engines.providers import CPU
+from dpr_infer.engines.tensorrt_engine import TensorRtEngine
+from dpr_infer.engines.tensorrt_plans import PRECISIONS as TENSORRT_PRECISIONS
 from dpr_infer.errors import QueryError
 from dpr_infer.manifest import Manifest
 
@@ -18,6 +20,7 @@ from dpr_infer.manifest import Manifest
 _PRECISIONS: dict[str, tuple[str, ...]] = {
     "onnxruntime": (),
     "openvino": OPENVINO_PRECISIONS,
+    "tensorrt": TENSORRT_PRECISIONS,
 }
 ENGINES = tuple(_PRECISIONS)
 
@@ -81,6 +84,8 @@ class EngineChoice:
         precision = self.precision or "fp32"
         if self.engine == "openvino":
             return OpenVinoEngine(folder, manifest, name, threads=self.threads, precision=precision)
+        if self.engine == "tensorrt":
+            return TensorRtEngine(folder, manifest, name, precision=precision)
         return OnnxEngine(
             folder,
             manifest,
