@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dpr_train.tasks import RECENT, recent_tag_counts, refused_tag, wanted_tag
+from dpr_train.tasks import RECENT, recent_tag_counts, refused_tag, refused_tags, wanted_tag, wanted_tags
 
 TAGS = st.lists(
     st.tuples(st.booleans(), st.integers(0, 5), st.integers(1, 4)), min_size=1, max_size=6
@@ -39,6 +39,18 @@ def test_refused_is_the_strongest_habit_that_the_target_breaks(tags: list[tuple[
             best = g
     has, counts, _ = columns(tags)
     assert refused_tag(has, counts) == best
+
+
+@given(tags=TAGS)
+@example(
+    tags=[(True, 1, 3), (True, 0, 4), (True, 1, 2), (True, 1, 2), (False, 3, 1), (False, 4, 1), (False, 4, 1)]
+)
+def test_all_that_a_task_may_name_come_in_the_order_of_its_rule(tags: list[tuple[bool, int, int]]) -> None:
+    has, counts, frequency = columns(tags)
+    wanted = [g for g, (has_it, count, _) in enumerate(tags) if has_it and count <= 1]
+    refused = [g for g, (has_it, count, _) in enumerate(tags) if not has_it and count >= 3]
+    assert wanted_tags(has, counts, frequency).tolist() == sorted(wanted, key=lambda g: tags[g][1:])
+    assert refused_tags(has, counts).tolist() == sorted(refused, key=lambda g: -tags[g][1])
 
 
 @given(history=st.lists(st.integers(0, 4), max_size=25))

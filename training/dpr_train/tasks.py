@@ -6,12 +6,22 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["RECENT", "recent_tag_counts", "refused_tag", "wanted_tag"]
+__all__ = [
+    "FEW",
+    "HABIT",
+    "RECENT",
+    "recent_tag_counts",
+    "refused_tag",
+    "refused_tags",
+    "wanted_tag",
+    "wanted_tags",
+]
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
-RECENT = 10  # how many of the newest items make a habit
+RECENT = 10  # how many of the newest items tell a habit
+FEW, HABIT = 1, 3  # of them: at most so many with a tag lead away from it; at least so many make it a habit
 
 
 def recent_tag_counts(history: IntArray, tag_matrix: BoolArray) -> IntArray:
@@ -19,8 +29,8 @@ def recent_tag_counts(history: IntArray, tag_matrix: BoolArray) -> IntArray:
     return tag_matrix[history[-RECENT:]].sum(0, dtype=np.int64)
 
 
-def wanted_tag(target_tags: BoolArray, counts: IntArray, frequency: IntArray) -> int | None:
-    """The tag of the target that the habit leads to least: c(g) <= 1, the least c, then the rarest in the catalogue.
+def wanted_tags(target_tags: BoolArray, counts: IntArray, frequency: IntArray) -> IntArray:
+    """Tags of the target that habit hardly leads to, c(g) <= 1: the least c first, then the rarest in the catalogue.
 
     Parameters
     ----------
@@ -33,19 +43,41 @@ def wanted_tag(target_tags: BoolArray, counts: IntArray, frequency: IntArray) ->
 
     Returns
     -------
-    int or None
-        None if the target has no such tag.
+    ndarray
+        int64 (at most G,), best first, equals in the order of tags.
     """
-    candidates = np.flatnonzero(target_tags & (counts <= 1))
-    if not len(candidates):
-        return None
-    order = np.lexsort((frequency[candidates], counts[candidates]))
-    return int(candidates[order[0]])
+    candidates = np.flatnonzero(target_tags & (counts <= FEW))
+    return candidates[np.lexsort((frequency[candidates], counts[candidates]))]
+
+
+def wanted_tag(target_tags: BoolArray, counts: IntArray, frequency: IntArray) -> int | None:
+    """The first of :func:`wanted_tags`, or None if there is none."""
+    return _first(wanted_tags(target_tags, counts, frequency))
+
+
+def refused_tags(target_tags: BoolArray, counts: IntArray) -> IntArray:
+    """Habits that the target breaks: tags that it lacks, c(g) >= 3, the largest c first, equals in the order of tags.
+
+    Parameters
+    ----------
+    target_tags : bool (G,)
+        Tags of the target.
+    counts : int64 (G,)
+        :func:`recent_tag_counts` of the history.
+
+    Returns
+    -------
+    ndarray
+        int64 (at most G,).
+    """
+    candidates = np.flatnonzero(~target_tags & (counts >= HABIT))
+    return candidates[np.argsort(-counts[candidates], kind="stable")]
 
 
 def refused_tag(target_tags: BoolArray, counts: IntArray) -> int | None:
-    """The habit that the target breaks: a tag it lacks, c(g) >= 3, the largest c (the first of equals); else None."""
-    candidates = np.flatnonzero(~target_tags & (counts >= 3))
-    if not len(candidates):
-        return None
-    return int(candidates[np.argmax(counts[candidates])])
+    """The first of :func:`refused_tags`, or None if there is none."""
+    return _first(refused_tags(target_tags, counts))
+
+
+def _first(tags: IntArray) -> int | None:
+    return int(tags[0]) if len(tags) else None

@@ -15,7 +15,7 @@ from dpr_train.model import DPR
 from dpr_train.progress import Progress
 from dpr_train.prompts import PromptGrammar, load_corpus
 from dpr_train.stages.prompt_pool import encode_prompts
-from dpr_train.tasks import recent_tag_counts
+from dpr_train.tasks import recent_tag_counts, refused_tags, wanted_tags
 
 __all__ = ["PLAIN", "SEEN", "VALIDATION", "Case", "Wishes", "make_cases", "make_wishes"]
 
@@ -81,14 +81,7 @@ def make_wishes(histories: Sequence[IntArray], targets: IntArray, tags: BoolArra
     ordered = []
     for history, target in zip(histories, targets, strict=True):
         counts = recent_tag_counts(history, tags)
-        wanted = np.flatnonzero(tags[target] & (counts <= 1))
-        broken = np.flatnonzero(~tags[target] & (counts >= 3))
-        ordered.append(
-            (
-                wanted[np.lexsort((frequency[wanted], counts[wanted]))],
-                broken[np.argsort(-counts[broken], kind="stable")],
-            )
-        )
+        ordered.append((wanted_tags(tags[target], counts, frequency), refused_tags(tags[target], counts)))
     found = []
     for task, (n_asked, n_refused) in _TASKS.items():
         users = [u for u, (a, r) in enumerate(ordered) if len(a) >= n_asked and len(r) >= n_refused]

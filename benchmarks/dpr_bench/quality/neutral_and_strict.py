@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from dpr_bench.quality.metrics import share_carrying
 from dpr_bench.quality.prompt_reading import read_prompts, steer
-from dpr_bench.quality.queries import HABIT, recent_counts
+from dpr_bench.quality.queries import recent_counts
 from dpr_bench.quality.ranking import top_tens
 from dpr_bench.quality.subject import Subject, chunks
 from dpr_bench.quality.systems import backbone, steered
 from dpr_bench.quality.understanding import Drawn
 from dpr_train.prompts import PromptGrammar
+from dpr_train.tasks import HABIT
 
 __all__ = ["neutral_prompts", "strict_steering"]
 

@@ -9,15 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from dpr_train.evaluate import TaskQueries, make_tasks, queries_of
-from dpr_train.tasks import recent_tag_counts
+from dpr_train.tasks import HABIT, recent_tag_counts
 
-__all__ = ["CHOICES", "HABIT", "choose_uniformly", "make_queries", "recent_counts"]
+__all__ = ["CHOICES", "choose_uniformly", "make_queries", "recent_counts"]
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 CHOICES = ("hard", "uniform")
-HABIT = 3  # of the last ten items: so many with a tag make a habit
 _UNIFORM_SEED = 7919  # apart from the seed of the prompts' words
 
 

@@ -13,12 +13,11 @@ from dpr_train.config import SteeringStage
 from dpr_train.model import DPR
 from dpr_train.sequences import IntArray
 from dpr_train.stages.prompt_pool import PromptPool
+from dpr_train.tasks import FEW, HABIT
 
 __all__ = ["Pairing", "steering_losses", "total_loss"]
 
 _CANDIDATES = 48  # training positions looked at for each prompt
-# A wish is hard if at most _FEW of the last items have the tag asked for, or at least _HABIT the one refused.
-_FEW, _HABIT = 1, 3
 
 
 class Pairing:
@@ -53,10 +52,13 @@ class Pairing:
         return prompts[kept], found[np.arange(size), best][kept]
 
     def _hardness(self, prompts: IntArray, found: IntArray) -> npt.NDArray[np.float64]:
-        """How many wishes of each prompt go against each position's habit, float64 (size, candidates)."""
+        """How many wishes of each prompt go against each position's habit, float64 (size, candidates).
+
+        As in :mod:`dpr_train.tasks`: few of the last items have the tag asked for, or many the one refused.
+        """
         counts = self.counts[found]  # (size, candidates, G)
         asked, refused = self.pool.asked[prompts][:, None], self.pool.refused[prompts][:, None]
-        against = ((counts <= _FEW) & asked) | ((counts >= _HABIT) & refused)
+        against = ((counts <= FEW) & asked) | ((counts >= HABIT) & refused)
         return against.sum(-1).astype(np.float64)
 
 
