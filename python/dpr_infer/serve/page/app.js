@@ -14,7 +14,7 @@ import { PromptBox } from "./prompt_box.js";
 import { showSettings, watchSettings } from "./settings.js";
 import { suggest } from "./suggestions.js";
 import { fromHash, plainView, toHash } from "./view_state.js";
-import { announcement, titles } from "./wording.js";
+import { announcement, modelText, titles } from "./wording.js";
 
 /** @typedef {import("./view_state.js").View} View @typedef {import("./view_state.js").Item} Item */
 
@@ -82,14 +82,14 @@ class Page {
 
   async learn() {
     const [model, examples] = await Promise.all([call("v1/model"), call("v1/examples")]);
-    const { model: name, tags, items, limits } = model.data;
+    const { model: name, tags, items, limits, licence } = model.data;
     if (!Array.isArray(tags) || !Array.isArray(examples.data.examples))
       throw new ApiError("server", "The model’s description is incomplete.");
     this.model = { tags, version: name.version, mostTurns: limits?.turns ?? Infinity };
     this.examples = examples.data.examples;
     this.profile.offer(this.examples);
     byId("model").replaceChildren(`${name.name}, ${titles(items)}`);
-    byId("model").title = `version ${name.version}`;
+    byId("about").textContent = modelText(name, licence);
   }
 
   /** Show a view that came from outside: the URL, or the browser's back button. @param {View | null} view */

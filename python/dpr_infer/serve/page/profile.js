@@ -90,7 +90,8 @@ export class Profile {
   remove(at) {
     this.act.change(this.items.filter((_, n) => n !== at));
     const buttons = byId("strip").querySelectorAll("button");
-    (buttons[Math.min(this.items.length - 1 - at, buttons.length - 1)] ?? byId("search")).focus();
+    // The strip runs the other way round.
+    (buttons[Math.min(this.items.length - at, buttons.length - 1)] ?? byId("search")).focus();
   }
 
   drawStrip() {

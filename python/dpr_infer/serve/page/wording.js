@@ -16,6 +16,12 @@ export function turnText(turn) {
 /** "1 title", "1,682 titles" @param {number} count */
 export const titles = (count) => `${count.toLocaleString("en")} ${count === 1 ? "title" : "titles"}`;
 
+/** What serves, and where its data are from. @param {{name: string, version: string}} model */
+export function modelText({ name, version }, licence) {
+  const data = typeof licence?.data === "string" && licence.data !== "" ? ` Data: ${licence.data}` : "";
+  return `Model ${name}, version ${version}.${data}`;
+}
+
 /** Milliseconds to two significant digits. @param {number} ms */
 export const milliseconds = (ms) => `${ms >= 10 ? Math.round(ms) : Number(ms.toPrecision(2))} ms`;
 
