@@ -57,6 +57,9 @@ def _http_problem(request: AnyRequest, error: HTTPException) -> Problem:
     if error.status_code == 404:
         return Problem(404, "there is no such path; GET /openapi.json lists them")
     if error.status_code == 405:
-        allowed = headers.get("allow", "")
-        return Problem(405, f"this path takes {allowed}; got {request.method}", headers={"Allow": allowed})
+        methods = sorted(headers.get("allow", "").split(", "))
+        taken = ", ".join(method for method in methods if method != "OPTIONS")
+        return Problem(
+            405, f"this path takes {taken}; got {request.method}", headers={"Allow": ", ".join(methods)}
+        )
     return Problem(error.status_code, error.detail, headers=headers)

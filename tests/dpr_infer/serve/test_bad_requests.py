@@ -120,6 +120,23 @@ def test_unknown_paths_and_methods(client: Client):
     assert "characters" in problem(client.get("/v1/items/" + "x" * 5000), 414)
 
 
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/v1/recommend", {"POST", "OPTIONS"}),
+        ("/v1/sessions/any/turns", {"POST", "PUT", "OPTIONS"}),
+        ("/v1/users/any", {"GET", "DELETE", "OPTIONS"}),
+    ],
+)
+def test_a_path_tells_the_methods_that_it_takes(client: Client, path: str, methods: set[str]):
+    told = client.options(path)
+    assert told.status_code == 204
+    assert set(told.headers["allow"].split(", ")) == methods
+    refused = client.patch(path)
+    problem(refused, 405)
+    assert set(refused.headers["allow"].split(", ")) == methods
+
+
 def test_head_is_answered_like_get_without_the_body(client: Client):
     whole, head = client.get("/v1/examples"), client.head("/v1/examples")
     assert head.status_code == 200

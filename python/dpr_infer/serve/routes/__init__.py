@@ -14,6 +14,7 @@ from dpr_infer.serve.routes import (
     items,
     model,
     operations,
+    options,
     page,
     recommend,
     sessions,
@@ -25,7 +26,7 @@ from dpr_infer.serve.settings import Settings
 def all_routes(settings: Settings) -> list[HTTPRouteHandler]:
     """Return the routes of a server with these settings."""
     files = page.page_files()
-    return [
+    routes = [
         recommend.recommend,
         sessions.start_session,
         sessions.show_session,
@@ -55,8 +56,9 @@ def all_routes(settings: Settings) -> list[HTTPRouteHandler]:
         page.static_route(files),
         *([] if settings.no_page else [page.page_route(files)]),
     ]
+    return [*options.options_routes(routes), *routes]
 
 
 def templates(routes: Iterable[HTTPRouteHandler]) -> list[str]:
     """Return the paths of routes, with the names of parameters in braces."""
-    return [re.sub(r":\w+}", "}", path) for route in routes for path in sorted(route.paths)]
+    return sorted({re.sub(r":\w+}", "}", path) for route in routes for path in route.paths})
