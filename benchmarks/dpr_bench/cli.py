@@ -155,6 +155,45 @@ def ablations(
     run_ablations(options, console)
 
 
+@app.command()
+def serve(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder.")] = Path("bundles/ml-100k"),
+    checkpoint: Annotated[
+        Path, typer.Option(help="Checkpoint of the bundle: what the naive server serves.")
+    ] = Path("runs/ml-100k"),
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer and shorter rounds: two minutes.")] = False,
+    soak: Annotated[
+        int,
+        typer.Option(min=0, help="Instead: constant load for so many seconds, and what the process holds."),
+    ] = 0,
+    kills: Annotated[
+        int, typer.Option(min=0, help="Instead: so many times kill -9 while events are stored.")
+    ] = 0,
+    faults: Annotated[
+        bool, typer.Option("--faults", help="Instead: faults and attacks, one after the other.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Write JSON, tables and plots into this folder.")] = None,
+) -> None:
+    """Load dpr-serve and a naive server, or do to dpr-serve what production does to servers."""
+    from dpr_bench.serve.command import ServeOptions, run_serve
+
+    options = ServeOptions(
+        bundle=bundle, checkpoint=checkpoint, quick=quick, soak=soak, kills=kills, faults=faults, out=out
+    )
+    run_serve(options, console)
+
+
+@app.command("serve-stack")
+def serve_stack(
+    seconds: Annotated[int, typer.Option(min=1, help="Length of each of the 24 measurements.")] = 2,
+    out: Annotated[Path | None, typer.Option(help="Write JSON and table into this folder.")] = None,
+) -> None:
+    """Compare what dpr-serve could be built on: Litestar and FastAPI, on uvicorn and granian."""
+    from dpr_bench.serve.stack import run_stack
+
+    run_stack(seconds, out, console)
+
+
 def _table(rows: list[LatencyRow]) -> Table:
     table = Table(title="Latency, ms a call", caption="ratio: median over rounds, against dpr-infer")
     for column in ("case", "pipeline", "p50", "p90", "p99", "ratio"):
