@@ -1,4 +1,4 @@
-# How sure a difference between two variants is. Percentile bootstrap over users; every draw is seeded.
+# A difference between two variants on the users who take part in both. How sure it is, quality/statistics.py says.
 """Paired differences with their 95 % intervals."""
 
 from __future__ import annotations
@@ -9,13 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from dpr_bench.quality.statistics import mean_interval
+
 __all__ = ["Difference", "paired_difference"]
 
 FloatArray = npt.NDArray[np.float64]
-
-RESAMPLES = 2000
-_SEED = 20260101
-_TAILS = (2.5, 97.5)  # percent
 
 
 @dataclass(frozen=True)
@@ -63,8 +61,5 @@ def paired_difference(ours: Sequence[FloatArray], default: Sequence[FloatArray])
     if not taking_part.any():
         raise ValueError("paired values of no user at all; expected at least one who takes part")
     own, other = own[taking_part], other[taking_part]
-    drawn = np.random.default_rng(_SEED).integers(len(own), size=(RESAMPLES, len(own)))
-    low, high = np.percentile((own - other)[drawn].mean(1), _TAILS)
-    return Difference(
-        float(own.mean()), float(other.mean()), float((own - other).mean()), float(low), float(high)
-    )
+    found = mean_interval(own - other)
+    return Difference(float(own.mean()), float(other.mean()), found.mean, found.low, found.high)
