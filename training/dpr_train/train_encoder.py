@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ def fit_prompt_encoder(
     corpus = load_corpus()
     universe = make_universe(corpus, catalogue, stage.domains)
     grammar = universe.grammar(corpus)
-    grammars = _validation(corpus, universe)
+    wordings = _validation(corpus, universe)
     contents = _contents(grammar, embed, progress)
     log = train_understanding(
         encoder,
@@ -146,10 +147,10 @@ def fit_prompt_encoder(
         seed=seed,
         folder=folder,
         progress=progress,
-        measure=lambda: _measure(encoder, tokenizer, grammars, _MEASURED),
+        measure=lambda: _measure(encoder, tokenizer, wordings, _MEASURED),
     )
-    lift = choose_lift(encoder, tokenizer, grammars)
-    return [*log, log[-1] | {"lift_above": lift} | _measure(encoder, tokenizer, grammars, _MEASURED)]
+    lift = choose_lift(encoder, tokenizer, wordings)
+    return [*log, log[-1] | {"lift_above": lift} | _measure(encoder, tokenizer, wordings, _MEASURED)]
 
 
 def _contents(grammar: PromptGrammar, embed: TextEmbedder, progress: Progress) -> Tensor:
@@ -160,45 +161,60 @@ def _contents(grammar: PromptGrammar, embed: TextEmbedder, progress: Progress) -
     return torch.stack([F.normalize(part.mean(0), dim=0) for part in parts])
 
 
-_Grammars = dict[str, tuple[PromptGrammar, float]]  # with the share of prompts that name no tag
+@dataclass(frozen=True)
+class _Wording:
+    """Draws prompts; ``meaning`` is the share that names no tag. With ``none_of``, none of those tags is to be read."""
+
+    grammar: PromptGrammar
+    meaning: float = 0.0
+    none_of: Sequence[str] = ()
 
 
-def _validation(corpus: Corpus, universe: TagUniverse) -> _Grammars:
-    """Validation wording: its templates with known words, its own words, and tags kept out of training."""
+_Wordings = dict[str, _Wording]
+
+
+def _validation(corpus: Corpus, universe: TagUniverse) -> _Wordings:
+    """Validation wording: its templates with known words, its own words, tags kept out of training, and texts."""
     validation = load_corpus("validation")
     genres = [universe.tags[tag] for tag in universe.always]
     unseen = [tag for tags in universe.held_back.values() for tag in tags][:_UNSEEN]
-    grammars = {
-        "templates": (PromptGrammar(validation, genres, words=corpus), 0.0),
-        "words": (PromptGrammar(validation, genres), 0.25),
-        "tags": (PromptGrammar(validation, unseen, words=corpus), 0.0),
+    phrases = PromptGrammar(validation, corpus.domains["text"], words=corpus)
+    wordings = {
+        "templates": _Wording(PromptGrammar(validation, genres, words=corpus)),
+        "words": _Wording(PromptGrammar(validation, genres), meaning=0.25),
+        "tags": _Wording(PromptGrammar(validation, unseen, words=corpus)),
+        "text": _Wording(phrases, none_of=corpus.domains["genres"]),
     }
-    return {name: pair for name, pair in grammars.items() if pair[0].tags}
+    return {name: wording for name, wording in wordings.items() if wording.grammar.tags}
 
 
-def _measure(encoder: PromptEncoder, tokenizer: Tokenizer, grammars: _Grammars, prompts: int) -> Metrics:
+def _measure(encoder: PromptEncoder, tokenizer: Tokenizer, wordings: _Wordings, prompts: int) -> Metrics:
     metrics: Metrics = {}
-    for name, (grammar, meaning) in grammars.items():
+    for name, wording in wordings.items():
         rng = np.random.default_rng(0)
-        found = understanding_metrics(encoder, tokenizer, grammar, rng, prompts=prompts, meaning=meaning)
+        if wording.none_of:
+            found = {"none": _share_of_none(encoder, tokenizer, wording, rng, prompts)}
+        else:
+            found = understanding_metrics(
+                encoder, tokenizer, wording.grammar, rng, prompts=prompts, meaning=wording.meaning
+            )
         metrics |= {f"{name}_{kind}": value for kind, value in found.items()}
-    metrics["text_none"] = _share_of_none(encoder, tokenizer, prompts)
     return metrics
 
 
-def _share_of_none(encoder: PromptEncoder, tokenizer: Tokenizer, prompts: int) -> float:
-    """Share of prompts about what only texts can answer in which no genre is read."""
-    corpus, validation = load_corpus(), load_corpus("validation")
-    phrases = PromptGrammar(validation, corpus.domains["text"], words=corpus)
-    rng = np.random.default_rng(0)
+def _share_of_none(
+    encoder: PromptEncoder, tokenizer: Tokenizer, wording: _Wording, rng: np.random.Generator, prompts: int
+) -> float:
+    """Share of prompts about what only texts can answer in which no tag is read."""
+    phrases = wording.grammar
     chosen = rng.integers(len(phrases.tags), size=prompts)
     drawn = [phrases.single(rng, int(tag), refuse=bool(rng.integers(2))) for tag in chosen]
-    read = understand_all(encoder, tokenizer, corpus.domains["genres"], drawn)
+    read = understand_all(encoder, tokenizer, wording.none_of, drawn)
     return sum(not u.asked and not u.refused for u in read) / len(read)
 
 
 @torch.no_grad()
-def choose_lift(encoder: PromptEncoder, tokenizer: Tokenizer, grammars: _Grammars) -> float:
+def choose_lift(encoder: PromptEncoder, tokenizer: Tokenizer, wordings: _Wordings) -> float:
     """Set the match above which a wish that names no known tag is read as the nearest one; returns it.
 
     Chosen so that most validation prompts are understood, those among them that are about no tag at all.
@@ -206,7 +222,7 @@ def choose_lift(encoder: PromptEncoder, tokenizer: Tokenizer, grammars: _Grammar
     found = []
     for above in _LIFTS:
         encoder.head.lift_above.fill_(above)
-        metrics = _measure(encoder, tokenizer, grammars, _MEASURED // 2)
+        metrics = _measure(encoder, tokenizer, wordings, _MEASURED // 2)
         right = [value for name, value in metrics.items() if name.split("_")[1] in _RIGHT]
         found.append((sum(right) / len(right), above))
     encoder.head.lift_above.fill_(max(found)[1])
