@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 from types import ModuleType
 
 from dpr_infer.errors import MissingExtraError
 
 
 def import_onnxruntime() -> ModuleType:
-    """Import onnxruntime.
+    """Import onnxruntime, with its telemetry off unless ORT_DISABLE_TELEMETRY says otherwise.
 
     Returns
     -------
@@ -21,6 +22,8 @@ def import_onnxruntime() -> ModuleType:
     MissingExtraError
         If it is not installed.
     """
+    # Official builds since 1.29 send events to their maker, about the models too. It is read once, at the first import.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         return importlib.import_module("onnxruntime")
     except ImportError as error:
