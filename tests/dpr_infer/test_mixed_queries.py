@@ -73,9 +73,15 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Recommender]:
     return {index: Recommender(path, index=index, ef=2) for index in ("exact", "hnsw")}
 
 
-@pytest.mark.parametrize("index", ["exact", "hnsw"])
-def test_a_larger_k_beside_it_changes_no_bit(both, index):
-    pipeline = both[index]._pipeline
+@pytest.mark.parametrize("index", ["exact", "hnsw", "bad hnsw"])
+def test_a_larger_k_beside_it_changes_no_bit(both, index, monkeypatch):
+    pipeline = both[index.removeprefix("bad ")]._pipeline
+    if (
+        index == "bad hnsw"
+    ):  # whoever is searched for in full, though there are enough candidates, is found out
+        monkeypatch.setattr(
+            pipeline._ranker._index, "candidates", lambda points, count: [np.arange(count)] * len(points)
+        )
     asked = [
         QueryArguments(
             IDS[b : b + 3],
@@ -85,7 +91,7 @@ def test_a_larger_k_beside_it_changes_no_bit(both, index):
                 1,
                 strength=1.0,
                 steer="soft",
-                exclude_history=True,
+                exclude_history=False,
                 unknown_items="error",
                 where=WHERES[b % 5],
             ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from threading import Event, current_thread
 from types import SimpleNamespace
 from typing import Any
@@ -34,6 +34,7 @@ class Engine:
         self.may_answer.set()
         self.new_prompts: set[Any] = set()
         self.failure: Exception | None = None
+        self.before_answer: Callable[[list[Any]], None] = lambda prompts: None
 
     def query_each(self, queries: Sequence[Query], *, timings: bool) -> list[Recommendation | DprError]:
         assert timings
@@ -41,6 +42,7 @@ class Engine:
         self.threads.add(current_thread().name)
         self.is_asked.set()
         assert self.may_answer.wait(60)
+        self.before_answer(self.batches[-1])
         if self.failure is not None:
             raise self.failure
         return [_answer(query) for query in queries]
@@ -223,13 +225,21 @@ def test_who_gives_up_is_not_run():
 
 def test_who_gives_up_while_it_runs_disturbs_nobody():
     async def test() -> None:
-        server = Server()
+        server, loop = Server(), asyncio.get_running_loop()
         busy = await server.block()
-        busy.cancel()
-        other = await server.submit_waiting("a")
+        gone, other = await server.submit_waiting("a"), await server.submit_waiting("b")
+
+        def give_up(prompts: list[Any]) -> None:
+            if prompts == ["a", "b"]:
+                given_up = Event()
+                loop.call_soon_threadsafe(lambda: (gone.cancel(), given_up.set()))
+                assert given_up.wait(60)
+
+        server.engine.before_answer = give_up
         server.engine.may_answer.set()
-        assert said(await other) == ["a"]
-        assert said(await server.submit("b")) == ["b"]
+        assert said(await other) == ["b"]
+        await asyncio.wait([busy, gone])
+        assert gone.cancelled()
         await server.batcher.close()
 
     run(test())
