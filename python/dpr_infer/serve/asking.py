@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from time import perf_counter
+from typing import TypeVar
 
 from dpr_infer.serve.answers import Answer, PlainItem, RankedItem, UnderstoodWish
 from dpr_infer.serve.problems import Problem
@@ -13,8 +14,15 @@ from dpr_infer.serve.services import Services
 from dpr_infer.serve.users import EventStore
 from dpr_infer.types import Recommendation
 
+A = TypeVar("A", bound=Answer)
 
-async def ask(services: Services, asked: Sequence[Sequence[Query]], began: float) -> list[Answer]:
+
+async def ask(
+    services: Services,
+    asked: Sequence[Sequence[Query]],
+    began: float,
+    make: Callable[..., A],
+) -> list[A]:
     """Ask for recommendations, all at once.
 
     Parameters
@@ -25,6 +33,8 @@ async def ask(services: Services, asked: Sequence[Sequence[Query]], began: float
         For each answer its query and, where it is to be explained, the one for the plain ranking.
     began : float
         When the request came, by `time.perf_counter`, in seconds.
+    make : callable
+        Makes the answer of its fields: `Answer`, or one that has more of them already.
 
     Returns
     -------
@@ -41,7 +51,11 @@ async def ask(services: Services, asked: Sequence[Sequence[Query]], began: float
     for queries in asked:
         steered = next(found)
         plain = next(found) if len(queries) > 1 else None
-        answers.append(_answer(steered, plain, queries[0], began))
+        answer = _answer(steered, make)
+        if plain is not None:
+            _explain(answer, steered, plain, queries[0])
+        answer.took_ms = round((perf_counter() - began) * 1e3, 3)
+        answers.append(answer)
     return answers
 
 
@@ -64,10 +78,10 @@ async def stored_histories(services: Services, users: Collection[str]) -> dict[s
     return dict(zip(users, histories, strict=True))
 
 
-def _answer(found: Recommendation, plain: Recommendation | None, query: Query, began: float) -> Answer:
+def _answer(found: Recommendation, make: Callable[..., A]) -> A:
     columns = zip(found.items, found.titles, found.tags, found.scores.tolist(), strict=True)
     items = [RankedItem(id=i, title=title, tags=tags, score=score) for i, title, tags, score in columns]
-    answer = Answer(
+    return make(
         items=items,
         wishes=[UnderstoodWish(tag=w.tag, asked=w.asked, refused=w.refused) for w in found.wishes],
         prompt_truncated=found.prompt_truncated,
@@ -76,10 +90,6 @@ def _answer(found: Recommendation, plain: Recommendation | None, query: Query, b
         prompt_cached=found.prompt_cached,
         took_ms=0.0,
     )
-    if plain is not None:
-        _explain(answer, found, plain, query)
-    answer.took_ms = round((perf_counter() - began) * 1e3, 3)
-    return answer
 
 
 def _explain(answer: Answer, found: Recommendation, plain: Recommendation, query: Query) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from time import perf_counter
 
 import msgspec
@@ -15,6 +16,7 @@ from dpr_infer.serve.asking import ask, stored_histories
 from dpr_infer.serve.bodies import AnyRequest, read_json
 from dpr_infer.serve.checks import check_answer_size, check_one
 from dpr_infer.serve.problems import wrong
+from dpr_infer.serve.query import Query
 from dpr_infer.serve.replies import json_reply
 from dpr_infer.serve.schemas import RecommendCall, RecommendOne
 from dpr_infer.serve.served_model import OpenModel
@@ -32,13 +34,13 @@ async def recommend(request: AnyRequest) -> ASGIApp:
     call = await read_json(request, _call)
     model = services.served.current
     if call.requests is UNSET:
-        [answer] = await _answers(services, model, [call], [""], began)
-        fields = {name: getattr(answer, name) for name in Answer.__struct_fields__}
-        return json_reply(ModelAnswer(model=model.ref, **fields))
+        checked = await _checked(services, model, [call], [""])
+        [answer] = await ask(services, checked, began, partial(ModelAnswer, model=model.ref))
+        return json_reply(answer)
     _check_many(call, services, call.requests)
     places = [f"requests[{number}]." for number in range(len(call.requests))]
-    answers = await _answers(services, model, call.requests, places, began)
-    return json_reply(Answers(model=model.ref, answers=answers))
+    checked = await _checked(services, model, call.requests, places)
+    return json_reply(Answers(model=model.ref, answers=await ask(services, checked, began, Answer)))
 
 
 def _check_many(call: RecommendCall, services: Services, requests: Sequence[RecommendOne]) -> None:
@@ -50,14 +52,10 @@ def _check_many(call: RecommendCall, services: Services, requests: Sequence[Reco
         raise wrong(f"requests must have at most {most} entries, this server's limit; got {len(requests)}")
 
 
-async def _answers(
-    services: Services,
-    model: OpenModel,
-    requests: Sequence[RecommendOne],
-    places: Sequence[str],
-    began: float,
-) -> list[Answer]:
-    """Check all requests, then ask all of them at once."""
+async def _checked(
+    services: Services, model: OpenModel, requests: Sequence[RecommendOne], places: Sequence[str]
+) -> list[list[Query]]:
+    """Return the queries of all requests, if all of them are right."""
     for request, place in zip(requests, places, strict=True):
         if request.history is not None and request.user is not None:
             raise wrong(f"{place}history and {place}user exclude each other; got both")
@@ -69,4 +67,4 @@ async def _answers(
         for request, place in zip(requests, places, strict=True)
     ]
     check_answer_size(requests)
-    return await ask(services, checked, began)
+    return checked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from time import perf_counter
 
 import msgspec
@@ -12,7 +13,7 @@ from msgspec import UNSET
 
 from dpr_infer.errors import DprError
 from dpr_infer.request import rows_of
-from dpr_infer.serve.answers import Answer, SessionAnswer, SessionState
+from dpr_infer.serve.answers import SessionAnswer, SessionState
 from dpr_infer.serve.asking import ask, stored_histories
 from dpr_infer.serve.bodies import AnyRequest, read_json
 from dpr_infer.serve.checks import check_k, check_turn, plain_query
@@ -175,9 +176,9 @@ async def _answer(
         steer=session.steer if asked.steer is UNSET else asked.steer,
         unknown_items="skip",  # they were known when they came; a newer catalogue may have dropped some
     )
-    [answer] = await ask(services, [[query, *([plain_query(query)] if asked.explain else [])]], began)
-    fields = {name: getattr(answer, name) for name in Answer.__struct_fields__}
-    return json_reply(SessionAnswer(model=model.ref, turns=list(turns), **fields))
+    queries = [query, plain_query(query)] if asked.explain else [query]
+    make = partial(SessionAnswer, model=model.ref, turns=list(turns))
+    return json_reply((await ask(services, [queries], began, make))[0])
 
 
 def _known(ids: Sequence[str], what: str, model: OpenModel, *, skip: bool) -> list[str]:
