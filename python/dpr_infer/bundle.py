@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -14,6 +16,7 @@ from dpr_infer.errors import BundleError, QueryError
 from dpr_infer.graph_contract import check_declared
 from dpr_infer.items import ItemTable
 from dpr_infer.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
+from dpr_infer.onnx_file import check_onnx_file
 from dpr_infer.tables import check_tag_bits, read_examples, read_items
 
 SMALL_FILE_BYTES = 2**20
@@ -62,7 +65,7 @@ def open_bundle(path: str | PathLike[str], *, verify: str = "fast") -> Bundle:
     Returns
     -------
     Bundle
-        The bundle. Its graphs are checked where they are loaded.
+        The bundle. That its graphs and its tokenizer are what they should be shows where they are loaded.
 
     Raises
     ------
@@ -75,7 +78,11 @@ def open_bundle(path: str | PathLike[str], *, verify: str = "fast") -> Bundle:
     """
     if verify not in ("fast", "full"):
         raise QueryError(f'verify must be "fast" or "full"; got {verify!r}')
-    folder = Path(path)
+    with disk_errors(path):
+        return _open(Path(path), verify)
+
+
+def _open(folder: Path, verify: str) -> Bundle:
     _check_folder(folder)
     # A link to the current bundle may be turned to the next one meanwhile.
     folder = folder.resolve()
@@ -84,6 +91,8 @@ def open_bundle(path: str | PathLike[str], *, verify: str = "fast") -> Bundle:
     check_declared(manifest)
     check_files(folder, manifest)
     check_hashes(folder, manifest, None if verify == "full" else SMALL_FILE_BYTES)
+    for graph in manifest.graphs.values():
+        check_onnx_file(folder / graph.file, graph.opset)
     catalogue = read_catalogue(folder / "catalogue.safetensors", manifest.dims, manifest.index)
     items = read_items(folder / "items.parquet", manifest.dims.items)
     check_tag_bits(items, manifest.tags, catalogue.tag_bits)
@@ -104,7 +113,9 @@ def check_unchanged(bundle: Bundle) -> None:
     BundleError
         If another one was put there meanwhile: files of both may have been opened.
     """
-    if hashlib.sha256(_read_manifest_text(bundle.path)).hexdigest() != bundle.manifest_sha256:
+    with disk_errors(bundle.path):
+        text = _read_manifest_text(bundle.path)
+    if hashlib.sha256(text).hexdigest() != bundle.manifest_sha256:
         raise BundleError(f"{bundle.path} must not change while it is opened; another bundle was put there")
 
 
@@ -126,8 +137,9 @@ def read_manifest(folder: Path) -> Manifest:
     BundleError
         If the folder or its manifest is missing, too large, or wrong.
     """
-    _check_folder(folder)
-    return parse_manifest(_read_manifest_text(folder))
+    with disk_errors(folder):
+        _check_folder(folder)
+        return parse_manifest(_read_manifest_text(folder))
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:
@@ -145,7 +157,8 @@ def check_files(folder: Path, manifest: Manifest) -> None:
     BundleError
         Naming the first file that is missing, not listed, a link or a folder, or of another size.
     """
-    present = {entry.name for entry in folder.iterdir()} - {MANIFEST_NAME}
+    with disk_errors(folder):
+        present = {entry.name for entry in folder.iterdir()} - {MANIFEST_NAME}
     if ENGINES_FOLDER in present - manifest.files.keys():
         _check_cache_folder(folder / ENGINES_FOLDER)
         present.remove(ENGINES_FOLDER)
@@ -184,10 +197,26 @@ def check_hashes(folder: Path, manifest: Manifest, below_bytes: int | None) -> N
 
 def check_hash(folder: Path, name: str, entry: FileEntry) -> None:
     """Compare one file with the SHA-256 that the manifest states, raising BundleError if it differs."""
-    with (folder / name).open("rb") as file:
+    with disk_errors(folder / name), (folder / name).open("rb") as file:
         got = hashlib.file_digest(file, "sha256").hexdigest()
     if got != entry.sha256:
         raise BundleError(f"{name} must have the SHA-256 {entry.sha256}; got {got}")
+
+
+@contextmanager
+def disk_errors(path: str | PathLike[str]) -> Iterator[None]:
+    """Turn an OSError into a BundleError that names the file: a disk that fails, rights that are missing.
+
+    Parameters
+    ----------
+    path : path-like
+        What is read, where the error does not say.
+    """
+    try:
+        yield
+    except OSError as error:
+        name = Path(error.filename if isinstance(error.filename, str) else path).name
+        raise BundleError(f"{name} must be readable: {error.strerror or error}") from error
 
 
 def _check_cache_folder(folder: Path) -> None:

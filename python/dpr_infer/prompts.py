@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpr_infer.engine import Engine
-from dpr_infer.errors import BundleError, EngineError
+from dpr_infer.errors import EngineError
 from dpr_infer.exact_turns import exact_reading
 from dpr_infer.manifest import Manifest
 from dpr_infer.prompt_cache import PromptCache
 from dpr_infer.prompt_reading import PromptReading, WishRule
 from dpr_infer.prompt_text import Prompt, Role, Turn, as_turns, check_prompt, check_turns, spoken
+from dpr_infer.prompt_tokenizer import PromptTokenizer
 from dpr_infer.start_over import last_start_over
 from dpr_infer.stopwatch import Stopwatch
 from dpr_infer.turns import merge_turns
@@ -57,16 +58,7 @@ class PromptReader:
         cache_size: int,
         prepare: Callable[[PromptReading], PromptReading],
     ) -> None:
-        from tokenizers import Tokenizer
-
-        try:
-            self._tokenizer = Tokenizer.from_file(str(tokenizer))
-            self._tokenizer.no_padding()
-            self._tokenizer.enable_truncation(manifest.prompt_token_limit)
-        except Exception as error:  # the library raises Exception itself
-            raise BundleError(
-                f"{tokenizer.name} must be a tokenizer of Hugging Face tokenizers: {error}"
-            ) from error
+        self._tokenizer = PromptTokenizer(tokenizer, manifest.prompt_token_limit)
         self._engine = engine
         self._tag_embeddings = tag_embeddings
         self._rule = WishRule(manifest.tags, manifest.wish_threshold, manifest.dims.tag_words)
@@ -101,7 +93,7 @@ class PromptReader:
             If the prompt is none of these, names a tag that the bundle does not have, is too long, or holds
             lone surrogates or control characters.
         EngineError
-            If the encoder fails or gives numbers that are not finite.
+            If the tokenizer or the encoder fails, or gives numbers that are not finite.
         """
         if prompt is None:
             return None, False
@@ -167,11 +159,11 @@ class PromptReader:
         if not prompt or prompt.isspace():
             return None
         watch.skip()
-        encoding = self._tokenizer.encode(prompt)
+        ids, truncated = self._tokenizer.encode(prompt)
         watch.lap("tokenise")
-        if not encoding.ids:
+        if not ids:
             return None
-        reading = self._encode(np.array([encoding.ids], dtype=np.int64), bool(encoding.overflowing))
+        reading = self._encode(np.array([ids], dtype=np.int64), truncated)
         watch.lap("encode_prompt")
         self._turns.put(prompt, reading)
         return reading
@@ -186,12 +178,6 @@ class PromptReader:
         )
         # Formats before version 3 do not say what a prompt takes back.
         released = more[0] if more else self._nothing[None]
-        tags = len(self._nothing)
-        if tokens.shape[:2] != input_ids.shape or wish.shape != (1, tags, 2) or released.shape != (1, tags):
-            raise EngineError(
-                f"prompt_encoder must give tokens (1, {input_ids.shape[1]}, *), wish (1, {tags}, 2) "
-                f"and released (1, {tags}); got {tokens.shape}, {wish.shape} and {released.shape}"
-            )
         if not (np.isfinite(tokens).all() and np.isfinite(wish).all() and np.isfinite(released).all()):
             raise EngineError("prompt_encoder must give finite numbers; got NaN or an infinity")
         return self._rule.reading(tokens[0], wish[0], released[0], truncated=truncated)

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpr_infer.bundle import Bundle
+from dpr_infer.checked_engine import CheckedEngine
 from dpr_infer.engines.choice import EngineChoice
 from dpr_infer.fusion import Fusion, SplitFusion, WholeFusion
+from dpr_infer.graph_contract import contract
 from dpr_infer.length_groups import length_groups
 from dpr_infer.prompt_reading import PromptReading
 from dpr_infer.prompts import PromptReader
@@ -66,7 +68,11 @@ class QueryEncoder:
 
     def __init__(self, bundle: Bundle, *, choice: EngineChoice, prompt_cache_size: int) -> None:
         manifest = bundle.manifest
-        engines = choice.open(bundle.path, manifest)
+        ports = contract(manifest.dims, manifest.format_version)
+        engines = {
+            name: CheckedEngine(name, engine, *ports[name])
+            for name, engine in choice.open(bundle.path, manifest).items()
+        }
         self._backbone = engines["backbone"]
         self.graph_providers = {name: engine.providers for name, engine in engines.items()}
         self._on_cpu = self._backbone.on_cpu
@@ -74,7 +80,9 @@ class QueryEncoder:
         self._fusion: Fusion = (
             SplitFusion(engines["prompt_fusion"], engines["fusion_moe"], tag_vectors, manifest.dims)
             if "prompt_fusion" in engines
-            else WholeFusion(engines["fusion_moe"], tag_vectors, manifest.dims, grouped=engines["fusion_moe"].on_cpu)
+            else WholeFusion(
+                engines["fusion_moe"], tag_vectors, manifest.dims, grouped=engines["fusion_moe"].on_cpu
+            )
         )
         self.reader = PromptReader(
             bundle.path / "tokenizer.json",

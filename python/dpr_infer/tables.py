@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dpr_infer.errors import BundleError
 from dpr_infer.items import ItemTable
+from dpr_infer.parquet_columns import read_columns
+
+_MAX_EXAMPLES = 65_536
 
 
 def read_items(path: Path, item_count: int) -> ItemTable:
@@ -30,13 +32,12 @@ def read_items(path: Path, item_count: int) -> ItemTable:
     Raises
     ------
     BundleError
-        If the file is not Parquet, has another number of rows, lacks a column, has one of another type, holds
-        nulls, or has an id that is empty or appears twice.
+        If `read_columns` refuses the file, or an id is empty or appears twice.
     """
-    columns = _read(path, {"item_id": _is_string, "title": _is_string, "tags": _is_string_list}, item_count)
-    shared: dict[tuple[str, ...], tuple[str, ...]] = {}  # items share few tag sets: keep each once
-    tags = [shared.setdefault(key, key) for key in map(tuple, columns["tags"])]
-    table = ItemTable(columns["item_id"], columns["title"], tags)
+    columns = read_columns(
+        path, {"item_id": "strings", "title": "strings", "tags": "lists of strings"}, rows=item_count
+    )
+    table = ItemTable(columns["item_id"], columns["title"], columns["tags"])
     if "" in table.row_of:
         raise BundleError(f"{path.name}: item_id must not be empty; it is in row {table.row_of['']}")
     if len(table.row_of) != len(table.ids):
@@ -63,11 +64,10 @@ def read_examples(path: Path, items: ItemTable) -> dict[str, tuple[str, ...]]:
     Raises
     ------
     BundleError
-        If the file is not Parquet, lacks a column, has one of another type, holds nulls, repeats a name, or
-        names an item that the catalogue does not have.
+        If `read_columns` refuses the file, or it repeats a name, or names an item that the catalogue does not have.
     """
-    columns = _read(path, {"name": _is_string, "history": _is_string_list}, None)
-    examples = {name: tuple(ids) for name, ids in zip(columns["name"], columns["history"], strict=True)}
+    columns = read_columns(path, {"name": "strings", "history": "lists of strings"}, max_rows=_MAX_EXAMPLES)
+    examples = dict(zip(columns["name"], columns["history"], strict=True))
     if len(examples) != len(columns["name"]):
         raise BundleError(
             f"{path.name}: name must be unique; one of {len(columns['name'])} appears more than once"
@@ -116,46 +116,3 @@ def check_tag_bits(items: ItemTable, tags: tuple[str, ...], tag_bits: NDArray[np
             f"catalogue.safetensors: tag_bits of row {row} must say what items.parquet says, "
             f"{', '.join(items.tags[row]) or 'no tags'}; {wrong.size} rows differ"
         )
-
-
-def _read(path: Path, wanted: dict[str, Any], row_count: int | None) -> dict[str, list[Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            rows = file.metadata.num_rows
-            if row_count is not None and rows != row_count:
-                raise BundleError(f"{path.name} must have {row_count} rows; got {rows}")
-            schema = file.schema_arrow
-            for name, check in wanted.items():
-                if schema.names.count(name) != 1:
-                    raise BundleError(
-                        f"{path.name} must have one column {name}; got {', '.join(schema.names)[:200]}"
-                    )
-                if not check(pa.types, schema.field(name).type):
-                    kind = "strings" if check is _is_string else "lists of strings"
-                    raise BundleError(f"{path.name}: {name} must hold {kind}; got {schema.field(name).type}")
-            table = file.read(columns=list(wanted), use_threads=False)
-            table.validate(full=True)
-            columns = {name: table.column(name).to_pylist() for name in wanted}
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"{path.name} must be a valid Parquet file: {error}") from None
-    for name, values in columns.items():
-        _refuse_nulls(path, name, values)
-    return columns
-
-
-def _refuse_nulls(path: Path, name: str, values: list[Any]) -> None:
-    for row, value in enumerate(values):
-        if value is None or (isinstance(value, list) and None in value):
-            raise BundleError(f"{path.name}: {name} must not hold nulls; row {row} does")
-
-
-def _is_string(types: Any, kind: Any) -> bool:
-    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
-
-
-def _is_string_list(types: Any, kind: Any) -> bool:
-    is_list = types.is_list(kind) or types.is_large_list(kind)
-    return bool(is_list and _is_string(types, kind.value_type))

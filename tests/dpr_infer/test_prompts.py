@@ -103,6 +103,6 @@ def test_engine_failure_is_told(fresh, history, monkeypatch):
     def fail(names, feed):
         raise RuntimeError("[E] out of memory\nmore")
 
-    monkeypatch.setattr(fresh._pipeline._encoder._backbone, "_session_run", fail)
+    monkeypatch.setattr(fresh._pipeline._encoder._backbone._engine, "_session_run", fail)
     with pytest.raises(EngineError, match=r"backbone failed to run: .*out of memory$"):
         fresh.query(history)
