@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
+from dpr_infer.serve.openapi import openapi_document
 from dpr_infer.serve.routes import all_routes
 from dpr_infer.serve.settings import Settings
 
@@ -91,3 +94,18 @@ def test_statuses_that_were_seen_are_described(document: dict[str, Any], client:
         response = document["paths"][path][method]["responses"][str(answer.status_code)]
         media_types = response.get("content", {"": None})
         assert answer.headers.get("content-type", "") in media_types
+
+
+def test_the_guide_has_every_route_and_kind_of_problem(root: Path):
+    guide = (root / "docs" / "serve.md").read_text(encoding="utf-8")
+    described = openapi_document(Settings(bundle="any"), "")["paths"]
+    # The guide writes those of the inference protocol shorter.
+    told = [path for path in described if not path.startswith("/v2/models/")]
+    assert [path for path in told if path not in guide] == []
+    folder = root / "python" / "dpr_infer" / "serve"
+    source = "".join(path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.py")))
+    kinds = set(
+        re.findall(r'"((?:unknown|bad|too-many)-[a-z-]+|no-users|key|admin-key|where|timeout)"[,)]', source)
+    )
+    assert kinds >= {"unknown-item", "timeout", "bad-bundle"}
+    assert [kind for kind in sorted(kinds) if f"urn:dpr:{kind}" not in guide] == []
