@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
@@ -70,11 +71,7 @@ def open_user_file(path: Path) -> sqlite3.Connection:
     EventStoreError
         If the file cannot be read and written, is no such file, or has another schema version.
     """
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    except OSError as error:
-        reason = error.strerror
-        raise EventStoreError(f"user histories: {path} cannot be opened for writing ({reason})") from None
+    _make_if_new(path)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS)
     try:
         _prepare(connection, path)
@@ -85,6 +82,24 @@ def open_user_file(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _make_if_new(path: Path) -> None:
+    """Make the file, or check that it may be written.
+
+    A file that is there is not opened for that: closing it would drop the locks that SQLite holds on it for other
+    connections of this process, and the next program to close the file would take itself for the last one and remove
+    the log under them.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        return
+    except FileExistsError:
+        reason = None if os.access(path, os.R_OK | os.W_OK) else os.strerror(errno.EACCES)
+    except OSError as error:
+        reason = error.strerror
+    if reason is not None:
+        raise EventStoreError(f"user histories: {path} cannot be opened for writing ({reason})")
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
