@@ -109,6 +109,7 @@ class Batcher:
             raise Unavailable("the server is shutting down", "draining")
         waiting = self._line.waiting
         if waiting and waiting + len(queries) > self._queue_limit:
+            self._metrics.shed("queue_full")
             raise Overloaded(f"{waiting} queries wait, of {self._queue_limit} that may; try again")
         loop = self._loop or self._start()
         call = Call(queries, loop.create_future(), perf_counter())

@@ -252,6 +252,8 @@ def test_more_than_may_wait_are_refused():
         long = await server.submit_waiting(*range(5))  # nobody waited before it
         with pytest.raises(Overloaded, match="5 queries wait, of 3 that may"):
             await server.submit("a")
+        shed = server.metrics.registry.get_sample_value("dpr_shed_total", {"reason": "queue_full"})
+        assert shed == 1
         server.engine.may_answer.set()
         await asyncio.gather(busy, long)
         assert said(await server.submit("b")) == ["b"]
