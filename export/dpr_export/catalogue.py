@@ -13,12 +13,10 @@ from safetensors.numpy import save_file
 
 from dpr_export.errors import ExportError
 from dpr_infer._core import build_index
-from dpr_infer.index_tensors import PREFIX, index_tensors
+from dpr_infer.index_tensors import index_entry, index_tensors
 from dpr_train.model import DPR
 
 __all__ = ["catalogue_tensors", "index_sizes", "pack_tags", "write_catalogue"]
-
-_CODE_ERROR = 1  # of the seven bounds of a block, the one that says how far codes are from vectors
 
 
 def pack_tags(tag_matrix: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
@@ -66,13 +64,7 @@ def catalogue_tensors(model: DPR) -> dict[str, npt.NDArray[Any]]:
 
 def index_sizes(model: DPR, tensors: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
     """What the manifest says of the index among the tensors of :func:`catalogue_tensors`."""
-    bounds = tensors[f"{PREFIX}bounds"]  # (P, 7, blocks)
-    return {
-        "blocks": len(tensors[f"{PREFIX}codes"]),
-        "clusters": len(tensors[f"{PREFIX}centres"]),
-        "parts": _parts(model),
-        "code_error": bounds[:, _CODE_ERROR].max(axis=1).astype(float).tolist(),
-    }
+    return index_entry(tensors, _parts(model))
 
 
 def _parts(model: DPR) -> list[int]:

@@ -12,11 +12,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from dpr_export.engines import build_tensorrt
 from dpr_export.errors import ExportError
 from dpr_export.hnsw import HnswSettings
+from dpr_export.triton import check_destination, write_triton
 from dpr_export.validate import ParityRow
 from dpr_export.write_bundle import export_bundle
 from dpr_infer import DprError
+from dpr_infer._optional import require_tensorrt
+from dpr_infer.engines.profiles import MAX_BATCH
+from dpr_infer.manifest import MANIFEST_NAME
 from dpr_train.checkpoint import CheckpointError
 
 __all__ = ["main"]
@@ -27,12 +32,21 @@ console = Console()
 
 @app.command()
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder that dpr-train left.")],
-    out: Annotated[Path, typer.Option(help="Bundle folder to write.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="Checkpoint folder that dpr-train left; or a bundle, for --engine and --triton alone.",
+            metavar="CHECKPOINT|BUNDLE",
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Bundle folder to write. Needed with a checkpoint.")
+    ] = None,
     prompt_encoder: Annotated[
-        Literal["fp32", "int8"], typer.Option(help="Precision of the prompt encoder's weights.")
-    ] = "fp32",
-    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that stands at --out.")] = False,
+        Literal["fp32", "int8"] | None,
+        typer.Option(help="Precision of the prompt encoder's weights.  [default: fp32]"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what stands at --out or --triton.")] = False,
     index: Annotated[
         Literal["exact", "hnsw"], typer.Option(help="hnsw adds an approximate index to the exact one.")
     ] = "exact",
@@ -43,23 +57,89 @@ def export(
         int | None,
         typer.Option(min=1, max=100_000, help="Items in view while it is built.  [default: 200]"),
     ] = None,
+    engine: Annotated[
+        Literal["tensorrt"] | None,
+        typer.Option(help="Build engines for this machine into the bundle's engines/. Needs an NVIDIA GPU."),
+    ] = None,
+    engine_precision: Annotated[
+        Literal["fp32", "fp16", "int8"] | None,
+        typer.Option(help="What the engines compute in.  [default: fp32]"),
+    ] = None,
+    max_batch: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65_536,
+            help=f"Most queries in one call of an engine or of Triton.  [default: {MAX_BATCH}]",
+        ),
+    ] = None,
+    triton: Annotated[
+        Path | None, typer.Option(help="Write a model repository for Triton Inference Server there.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads that torch uses.")] = 2,
 ) -> None:
-    """Compile a checkpoint into a bundle, compare it with PyTorch, and write it whole or not at all."""
+    """Compile a checkpoint into a bundle, compare it with PyTorch, and write it whole or not at all.
+
+    Then, or for a bundle that there is: build engines, write a model repository.
+    """
     hnsw = _hnsw_settings(index, hnsw_m, hnsw_ef_construction)
+    _check_wishes(engine, engine_precision, max_batch, triton, force=force)
     torch.set_num_threads(threads)
+    only_for_checkpoints = {"--out": out, "--prompt-encoder": prompt_encoder, "--index": hnsw}
+    bundle = _bundle_at(source, [name for name, value in only_for_checkpoints.items() if value is not None])
+    if bundle is None:
+        if out is None:
+            raise typer.BadParameter("with a checkpoint, give --out")
+        _compile(source, out, prompt_encoder or "fp32", hnsw, force=force)
+        bundle = out
+    elif engine is None and triton is None:
+        raise typer.BadParameter("with a bundle, give --engine or --triton")
+    max_batch = max_batch or MAX_BATCH
+    if engine is not None:
+        for plan in build_tensorrt(
+            bundle, precision=engine_precision or "fp32", max_batch=max_batch, say=_say
+        ):
+            _print(f"Plan: {plan}")
+    if triton is not None:
+        write_triton(bundle, triton, max_batch=max_batch, force=force)
+        _print(f"Model repository: {triton}")
+
+
+def _check_wishes(
+    engine: str | None, precision: str | None, max_batch: int | None, triton: Path | None, *, force: bool
+) -> None:
+    """Tell at once, and not after a minute of work, what can't be done."""
+    if engine is None and precision is not None:
+        raise typer.BadParameter("--engine-precision needs --engine tensorrt")
+    if engine is None and triton is None and max_batch is not None:
+        raise typer.BadParameter("--max-batch needs --engine tensorrt or --triton")
+    if engine is not None:
+        require_tensorrt()
+    if triton is not None:
+        check_destination(triton, force=force)
+
+
+def _bundle_at(source: Path, only_for_checkpoints: list[str]) -> Path | None:
+    """Return the source if it is a bundle, where some options are then out of place."""
+    if not (source / MANIFEST_NAME).is_file():
+        return None
+    if only_for_checkpoints:
+        raise typer.BadParameter(
+            f"{', '.join(only_for_checkpoints)}: for a checkpoint; {source} is a bundle, which stays as it is"
+        )
+    return source
+
+
+def _compile(checkpoint: Path, out: Path, precision: str, hnsw: HnswSettings | None, *, force: bool) -> None:
     begun = time.monotonic()
-    rows = export_bundle(
-        checkpoint,
-        out,
-        precision=prompt_encoder,
-        force=force,
-        hnsw=hnsw,
-        say=lambda text: _print(f"{text}..."),
-    )
+    rows = export_bundle(checkpoint, out, precision=precision, force=force, hnsw=hnsw, say=_say)
     console.print(_parity_table(rows))
     size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
     _print(f"Bundle: {out}  ({size:.1f} MB, {time.monotonic() - begun:.0f} s)")
+
+
+def _say(text: str) -> None:
+    _print(f"{text}...")
 
 
 def _hnsw_settings(index: str, m: int | None, ef_construction: int | None) -> HnswSettings | None:

@@ -10,7 +10,7 @@ import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-__all__ = ["quantize_prompt_encoder"]
+__all__ = ["head_nodes", "quantize_prompt_encoder"]
 
 
 def quantize_prompt_encoder(path: Path) -> None:
@@ -32,7 +32,7 @@ def quantize_prompt_encoder(path: Path) -> None:
             weight_type=QuantType.QInt8,
             reduce_range=True,
             op_types_to_quantize=["MatMul", "Gemm"],
-            nodes_to_exclude=_head_nodes(prepared),
+            nodes_to_exclude=head_nodes(prepared),
         )
         quantised.replace(path)
     finally:
@@ -41,7 +41,7 @@ def quantize_prompt_encoder(path: Path) -> None:
         quantised.unlink(missing_ok=True)
 
 
-def _head_nodes(path: Path) -> list[str]:
+def head_nodes(path: Path) -> list[str]:
     """Names of the nodes that compute the head: those that read the tags, or come after the encoder's last output."""
     graph = onnx.load(path).graph
     reached = {"tokens", "tag_embeddings"}

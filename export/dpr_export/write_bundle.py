@@ -1,12 +1,10 @@
-# Puts a bundle folder together in a temporary place, and moves it where it belongs when all of it is right.
+# Puts a bundle together, and has it moved where it belongs when all of it is right.
 """Checkpoint -> bundle."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
@@ -25,6 +23,7 @@ from dpr_export.quantize import quantize_prompt_encoder
 from dpr_export.validate import ParityRow, validate
 from dpr_infer import Recommender
 from dpr_infer._optional import import_hnswlib
+from dpr_infer.bundle_folder import check_destination, seal, sha256, whole_folder
 from dpr_train.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 
 __all__ = ["PRECISIONS", "export_bundle"]
@@ -80,45 +79,19 @@ def export_bundle(
         import_hnswlib()  # its absence is told at once, not after a minute of work
     if precision not in PRECISIONS:
         raise ExportError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
-    _check_destination(out, force=force)
+    check_destination(out, force=force, error=ExportError)
     say(f"reading {checkpoint_folder}")
     checkpoint = load_checkpoint(checkpoint_folder)
     _check_record(checkpoint, checkpoint_folder)
     _check_weights(checkpoint)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as holder:
-        # The bundle itself lies one level down: the holder is private to this user, a bundle need not be.
-        folder = Path(holder) / "bundle"
-        folder.mkdir()
+    with whole_folder(out, force=force, error=ExportError) as folder:
         rows = _fill(folder, checkpoint, checkpoint_folder, precision, hnsw, say)
         say("opening the bundle with the runtime")
-        Recommender(folder, verify="full").query([], k=1)
+        Recommender(folder, verify="full")
         if hnsw is not None:
             say("measuring the recall of the HNSW index")
             _add_recall(folder)
-        _check_destination(out, force=force)  # it was long ago that this was asked first
-        _move(folder, out, Path(holder) / "replaced")
     return rows
-
-
-def _check_destination(out: Path, *, force: bool) -> None:
-    if not out.exists():
-        return
-    if not _is_bundle(out):
-        raise ExportError(
-            f"{out}: expected a new folder, or a bundle to replace; got something else, left untouched"
-        )
-    if not force:
-        raise ExportError(f"{out}: expected a new folder, got an existing bundle; --force replaces it")
-
-
-def _is_bundle(folder: Path) -> bool:
-    """Whether a folder says that it is a bundle, whole or not; many other things have a manifest.json, too."""
-    try:
-        manifest = json.loads((folder / "manifest.json").read_bytes())
-    except (OSError, ValueError):
-        return False
-    return isinstance(manifest, dict) and manifest.get("format") == "dpr-bundle"
 
 
 def _check_record(checkpoint: Checkpoint, folder: Path) -> None:
@@ -171,14 +144,14 @@ def _fill(
             for row in failed
         ]
         raise ParityError("the exported graphs differ from PyTorch:\n" + "\n".join(lines))
-    manifest = _manifest(folder, checkpoint, checkpoint_folder, graphs, rows, precision)
+    manifest = _manifest(checkpoint, checkpoint_folder, graphs, rows, precision)
     manifest["index"] = index_sizes(checkpoint.model, tensors)
     if hnsw is not None:
         manifest["hnsw"] = asdict(hnsw) | {
             "recall": [],
             "measured_on": {"examples": 0, "drawn": 0, "prompts": []},
         }
-    _write_manifest(folder, manifest)
+    seal(folder, manifest)
     return rows
 
 
@@ -187,16 +160,10 @@ def _add_recall(folder: Path) -> None:
     recall, measured_on = measure_recall(folder)
     manifest = json.loads((folder / "manifest.json").read_bytes())
     manifest["hnsw"] |= {"recall": recall, "measured_on": measured_on}
-    _write_manifest(folder, manifest)
-
-
-def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
+    seal(folder, manifest)
 
 
 def _manifest(
-    folder: Path,
     checkpoint: Checkpoint,
     checkpoint_folder: Path,
     graphs: dict[str, ExportedGraph],
@@ -215,7 +182,6 @@ def _manifest(
     return {
         "format": "dpr-bundle",
         "format_version": 4,
-        "files": {path.name: _entry(path) for path in sorted(folder.iterdir())},
         "graphs": {name: graph.as_dict() for name, graph in graphs.items()},
         "dims": {
             "items": config.n_items,
@@ -243,7 +209,7 @@ def _manifest(
             "dpr_infer": version("dpr-infer"),
             "torch": torch.__version__,
             "onnx": onnx.__version__,
-            "checkpoint_sha256": _sha256(checkpoint_folder / "model.safetensors"),
+            "checkpoint_sha256": sha256(checkpoint_folder / "model.safetensors"),
             "dataset": training["dataset"],
             "data_sha256": training["data_sha256"],
         },
@@ -255,25 +221,3 @@ def _manifest(
             "redistributable": bool(training["redistributable"]),
         },
     }
-
-
-def _entry(path: Path) -> dict[str, Any]:
-    return {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _move(folder: Path, out: Path, replaced: Path) -> None:
-    """Put the finished folder in place; a bundle that stood there is moved aside first, and back if that fails."""
-    if not out.exists():
-        folder.rename(out)
-        return
-    out.rename(replaced)
-    try:
-        folder.rename(out)
-    except OSError:
-        replaced.rename(out)
-        raise

@@ -139,7 +139,7 @@ def read_plan(bundle: Path, key: PlanKey) -> bytes:
     raise EngineError(
         f"engines/ must have a TensorRT plan of {key.graph} for this bundle and machine ({key}); "
         f"got {'; '.join(f'one for {other}' for other in others) or 'none'}. "
-        f"dpr-export BUNDLE --engine tensorrt --precision {key.precision} builds it"
+        f"dpr-export BUNDLE --engine tensorrt --engine-precision {key.precision} builds it"
     )
 
 
