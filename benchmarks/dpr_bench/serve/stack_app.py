@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import msgspec
+from litestar.params import JSONBody
 from pydantic import BaseModel
 
 __all__ = ["fastapi_app", "litestar_app", "main"]
@@ -22,7 +23,7 @@ def litestar_app() -> Any:
     from litestar import Litestar, get, post
 
     @post("/v1/recommend", status_code=200)
-    async def recommend(data: _Request) -> _Answer:
+    async def recommend(data: JSONBody[_Request]) -> _Answer:
         return _Answer([_Item(**item) for item in _ITEMS], len(data.history))  # type: ignore[arg-type]
 
     @get("/ready")

@@ -15,6 +15,7 @@ __all__ = ["make_prompts", "make_requests", "write_bodies"]
 _K = 10
 _LONGEST, _SHORTEST = 50, 5  # of a history; the longest is what a backbone of the demonstration reads
 _WITHOUT_PROMPT = 0.25
+_DRAWS = 50  # for each request that is wanted; more means that there are not so many
 
 
 def make_prompts(tags: Sequence[str], count: int = 64) -> list[str]:
@@ -56,20 +57,30 @@ def make_requests(
         How many requests.
     seed : int
         Of what is drawn.
+
+    Raises
+    ------
+    ValueError
+        If histories and prompts do not make so many.
     """
     rng = np.random.default_rng(seed)
-    requests: list[dict[str, Any]] = []
+    requests: dict[str, dict[str, Any]] = {}
     prompted = 0
-    for _ in range(count):
-        history = list(histories[int(rng.integers(len(histories)))])
-        length = min(int(rng.integers(_SHORTEST, _LONGEST + 1)), len(history))
-        end = int(rng.integers(length, len(history) + 1))
-        prompt = None
-        if rng.random() >= _WITHOUT_PROMPT:
-            prompt = prompts[prompted % len(prompts)]
-            prompted += 1
-        requests.append({"history": history[end - length : end], "prompt": prompt, "k": _K})
-    return requests
+    for _ in range(_DRAWS * count):
+        prompt = None if rng.random() < _WITHOUT_PROMPT else prompts[prompted % len(prompts)]
+        request = {"history": _window(histories, rng), "prompt": prompt, "k": _K}
+        if requests.setdefault(json.dumps(request), request) is request:
+            prompted += prompt is not None
+        if len(requests) == count:
+            return list(requests.values())
+    raise ValueError(f"the histories make only {len(requests)} different requests; expected {count}")
+
+
+def _window(histories: Sequence[Sequence[str]], rng: np.random.Generator) -> list[str]:
+    history = histories[int(rng.integers(len(histories)))]
+    length = min(int(rng.integers(_SHORTEST, _LONGEST + 1)), len(history))
+    end = int(rng.integers(length, len(history) + 1))
+    return list(history[end - length : end])
 
 
 def write_bodies(requests: Sequence[Mapping[str, Any]], path: Path) -> Path:
