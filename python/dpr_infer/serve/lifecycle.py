@@ -188,7 +188,7 @@ class _Ending:
 
 
 def _leave() -> None:
-    _log.warning("requests under way were cut off: they took longer than the time to drain")
+    _log.warning("the time to drain is over; what was still under way is cut off")
     logging.shutdown()
     sys.stdout.flush()
     os._exit(0)

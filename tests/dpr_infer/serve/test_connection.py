@@ -20,10 +20,27 @@ def server(bundle_path: Path) -> Iterator[LiveServer]:
         yield started
 
 
+@pytest.fixture(scope="module")
+def patient_server(bundle_path: Path) -> Iterator[LiveServer]:
+    """A server that waits for ever, so that bytes alone end a connection."""
+    with live_server(bundle=str(bundle_path), request_timeout_s=3600, max_batch=1) as started:
+        yield started
+
+
+def connect(server: LiveServer) -> socket.socket:
+    host, port = server.address.split(":")
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
 @pytest.fixture
 def connection(server: LiveServer) -> Iterator[socket.socket]:
-    host, port = server.address.split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as opened:
+    with connect(server) as opened:
+        yield opened
+
+
+@pytest.fixture
+def patient(patient_server: LiveServer) -> Iterator[socket.socket]:
+    with connect(patient_server) as opened:
         yield opened
 
 
@@ -124,36 +141,36 @@ def test_what_is_no_http_is_400(connection: socket.socket, junk: bytes):
     assert json.loads(received.partition(b"\r\n\r\n")[2])["status"] == 400
 
 
-def test_an_endless_head_is_cut_off(connection: socket.socket):
-    connection.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n")
+def test_an_endless_head_is_cut_off(patient: socket.socket):
+    patient.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n")
     try:
         for number in range(100):
-            connection.sendall(b"X-%d: " % number + b"x" * 8_000 + b"\r\n")
+            patient.sendall(b"X-%d: " % number + b"x" * 8_000 + b"\r\n")
     except ConnectionError:
         pass  # cut off while sending
-    received = read_to_end(connection)
+    received = read_to_end(patient)
     assert received == b"" or received.startswith(b"HTTP/1.1 431 ")
 
 
-def test_an_endless_header_is_cut_off(connection: socket.socket):
+def test_an_endless_header_is_cut_off(patient: socket.socket):
     try:
-        connection.sendall(b"GET / HTTP/1.1\r\nX-Long: ")
+        patient.sendall(b"GET / HTTP/1.1\r\nX-Long: ")
         for _ in range(100):
-            connection.sendall(b"x" * 65_536)
+            patient.sendall(b"x" * 65_536)
     except ConnectionError:
         pass
-    received = read_to_end(connection)
+    received = read_to_end(patient)
     assert received == b"" or received.startswith(b"HTTP/1.1 431 ")
 
 
-def test_endless_trailers_are_cut_off(connection: socket.socket):
-    connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n")
+def test_endless_trailers_are_cut_off(patient: socket.socket):
+    patient.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n")
     try:
         for _ in range(100):
-            connection.sendall(b"X-Trailer: " + b"x" * 60_000 + b"\r\n")
+            patient.sendall(b"X-Trailer: " + b"x" * 60_000 + b"\r\n")
     except ConnectionError:
         pass
-    assert b"200 OK" not in read_to_end(connection)
+    assert b"200 OK" not in read_to_end(patient)
 
 
 def test_a_client_that_leaves_is_no_failure_of_the_server(server: LiveServer, connection: socket.socket):
@@ -164,8 +181,7 @@ def test_a_client_that_leaves_is_no_failure_of_the_server(server: LiveServer, co
     before = failures()
     connection.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
     connection.close()
-    host, port = server.address.split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as another:
+    with connect(server) as another:
         another.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
         assert read_answer(another)[0] == 504  # the other one is over by then
     assert failures() == before + 1
@@ -174,13 +190,11 @@ def test_a_client_that_leaves_is_no_failure_of_the_server(server: LiveServer, co
 def test_more_connections_than_there_may_be_are_refused(bundle_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("dpr_infer.serve.lifecycle._MOST_CONNECTIONS", 2)
     with live_server(bundle=str(bundle_path), max_batch=1) as server:
-        host, port = server.address.split(":")
-        first = socket.create_connection((host, int(port)), timeout=20)
-        second = socket.create_connection((host, int(port)), timeout=20)
+        first, second = connect(server), connect(server)
         for one in (first, second):
             one.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: test\r\n\r\n")
             assert read_answer(one)[0] == 200
-        with socket.create_connection((host, int(port)), timeout=20) as third:
+        with connect(server) as third:
             received = read_to_end(third)
         assert received.startswith(b"HTTP/1.1 503 ")
         assert b"retry-after: 1\r\n" in received.lower()

@@ -215,3 +215,10 @@ def test_what_prevents_a_start_is_one_line(run: Run, arguments: list[str], code:
 def test_a_misspelt_variable_is_told(run: Run, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DPR_PROT", "80")
     assert "warning: DPR_PROT means nothing to dpr-serve\n" in run("nothing", "--port", "0")[1]
+
+
+def test_without_its_extra_it_names_it(run: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "litestar", None)
+    code, told = run("nothing", "--port", "0")
+    assert code == 1
+    assert told.startswith("error: dpr-serve needs dpr-infer[serve]")
