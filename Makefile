@@ -99,8 +99,10 @@ stubs: $(INSTALLED)
 	@$(BIN)/pybind11-stubgen dpr_infer._core -o python
 
 bench: $(BUNDLE)
+	$(call NEEDS,wrk,wrk)
 	@$(BIN)/dpr-bench latency bundles/ml-100k --checkpoint runs/ml-100k --out benchmarks/results
 	@$(BIN)/dpr-bench kernel --quick --out benchmarks/results
+	@$(BIN)/dpr-bench serve --quick --out benchmarks/results
 
 # Two parts: the second one goes on at half the rates.
 prompt-encoder: $(INSTALLED)
