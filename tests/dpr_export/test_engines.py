@@ -162,7 +162,7 @@ def test_a_builder_that_does_not_start(bundle, monkeypatch):
 def test_the_graph_is_the_one_that_the_key_names(bundle):
     graph = bundle / "backbone.onnx"
     graph.write_bytes(graph.read_bytes()[:-1] + b"\0")
-    with pytest.raises(BundleError, match="backbone.onnx must have the SHA-256"):
+    with pytest.raises(BundleError, match=r"backbone\.onnx must have the SHA-256"):
         build_tensorrt(bundle)
 
 
