@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpr_train.sequences import masked_windows, pad_left, training_windows
+from dpr_train.sequences import alike_lengths, masked_windows, pad_left, pad_to_longest, training_windows
 
 LENGTHS = st.lists(st.integers(1, 14), min_size=1, max_size=4)
 
@@ -55,6 +55,15 @@ def test_pad_left_keeps_the_newest_items() -> None:
     histories = [np.array(h, dtype=np.int64) for h in ([], [4], [0, 1, 2], [5, 6, 7, 8])]
     assert pad_left(histories, 3).tolist() == [[0, 0, 0], [0, 0, 5], [1, 2, 3], [7, 8, 9]]
     assert pad_left(histories, 3).dtype == np.int64
+    assert pad_to_longest(histories, 3).tolist() == pad_left(histories, 3).tolist()
+    assert pad_to_longest(histories[:2], 3).tolist() == [[0], [5]]
+    assert pad_to_longest(histories[:1], 3).tolist() == [[0]]
+
+
+def test_sequences_of_like_length_come_together_and_each_comes_once() -> None:
+    sequences = ["ccc", "", "bb", "dddd", "a", "ee"]
+    assert [part.tolist() for part in alike_lengths(sequences, 4)] == [[1, 4, 2, 5], [0, 3]]
+    assert list(alike_lengths([], 4)) == []
 
 
 @given(lengths=LENGTHS, window=st.integers(1, 6), share=st.floats(0.01, 1.0), seed=st.integers(0, 10_000))

@@ -13,7 +13,7 @@ from torch import Tensor
 __all__ = ["hit_rate", "mask_items", "ndcg", "target_rank", "top_rows"]
 
 
-def mask_items(scores: Tensor, histories: Sequence[npt.NDArray[np.int64]]) -> None:
+def mask_items(scores: Tensor, histories: Sequence[npt.NDArray[np.int64]]) -> Tensor:
     """Give every query's own items the score -inf, in place.
 
     Parameters
@@ -22,9 +22,15 @@ def mask_items(scores: Tensor, histories: Sequence[npt.NDArray[np.int64]]) -> No
         float32 (B, N).
     histories : sequence of int64 arrays
         Item rows, one array a query.
+
+    Returns
+    -------
+    Tensor
+        ``scores``.
     """
-    for row, history in enumerate(histories):
-        scores[row, torch.tensor(history)] = float("-inf")
+    queries = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
+    scores[torch.from_numpy(queries), torch.from_numpy(np.concatenate(histories))] = float("-inf")
+    return scores
 
 
 def target_rank(scores: Tensor, target: Tensor) -> Tensor:

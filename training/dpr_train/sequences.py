@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Sized
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["masked_windows", "pad_left", "training_windows"]
+__all__ = ["alike_lengths", "masked_windows", "pad_left", "pad_to_longest", "training_windows"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -21,6 +21,17 @@ def pad_left(histories: Sequence[IntArray], length: int) -> IntArray:
         if len(newest):
             out[row, -len(newest) :] = newest + 1
     return out
+
+
+def pad_to_longest(histories: Sequence[IntArray], limit: int) -> IntArray:
+    """:func:`pad_left` to the longest history, but at most ``limit``: int64 (B, L), L >= 1."""
+    return pad_left(histories, max(1, min(limit, max(len(history) for history in histories))))
+
+
+def alike_lengths(sequences: Sequence[Sized], size: int) -> Iterator[IntArray]:
+    """Numbers of ``size`` sequences at a time, int64, the shortest first: of like length, they need little padding."""
+    order = np.argsort([len(sequence) for sequence in sequences], kind="stable")
+    return (order[start : start + size] for start in range(0, len(order), size))
 
 
 def training_windows(

@@ -13,7 +13,6 @@ import numpy.typing as npt
 from torch import Tensor
 
 from dpr_bench.ablations.cases import Case, make_cases, make_wishes
-from dpr_bench.ablations.measure import user_vectors
 from dpr_train.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from dpr_train.config import TrainConfig
 from dpr_train.data import Dataset, LeaveOneOut, leave_one_out
@@ -22,6 +21,7 @@ from dpr_train.progress import Progress, silent
 from dpr_train.run import steering_prompts
 from dpr_train.stages.prompt_pool import PromptPool
 from dpr_train.stages.user_states import UserStates, collect_user_states
+from dpr_train.user_vectors import user_vectors
 
 __all__ = ["Inputs", "open_inputs", "without_texts"]
 
@@ -74,7 +74,7 @@ class Inputs:
     @cached_property
     def users(self) -> Tensor:
         """What it says of the histories that are evaluated, float32 (U, dc)."""
-        return user_vectors(self.checkpoint.model, self.split.train)
+        return user_vectors(self.checkpoint.model.backbone, self.split.train, by_length=False)
 
     def prompts(self, seed: int) -> PromptPool:
         """Training prompts of a seed, encoded."""

@@ -14,10 +14,9 @@ from torch import Tensor
 from dpr_bench.ablations.cases import PLAIN, Case
 from dpr_train.metrics import mask_items, ndcg, target_rank, top_rows
 from dpr_train.model import DPR
-from dpr_train.sequences import pad_left
 from dpr_train.stages.prompt_pool import stack_prompts
 
-__all__ = ["ALL_PROMPTS", "VIOLATION", "Values", "measure", "user_vectors"]
+__all__ = ["ALL_PROMPTS", "VIOLATION", "Values", "measure"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -50,7 +49,7 @@ def measure(
     model : DPR
         Trained; put in evaluation mode.
     users : Tensor
-        float32 (U, dc), of :func:`user_vectors`.
+        float32 (U, dc), the backbone's user vectors.
     histories : sequence of int64 arrays
         Item rows before each target.
     targets : int64 (U,)
@@ -80,15 +79,6 @@ def measure(
     values.ndcg[ALL_PROMPTS] = _mean(prompted, len(targets))
     values.violation[VIOLATION] = _mean(list(values.violation.values()), len(targets))
     return values
-
-
-@torch.no_grad()
-def user_vectors(model: DPR, histories: Sequence[IntArray]) -> Tensor:
-    """The backbone's user vectors, float32 (U, dc); the model is put in evaluation mode."""
-    model.eval()
-    length = model.backbone.max_history
-    parts = [histories[start : start + _BATCH] for start in range(0, len(histories), _BATCH)]
-    return torch.cat([model.backbone(torch.from_numpy(pad_left(part, length))) for part in parts])
 
 
 def _score(model: DPR, user: Tensor, case: Case, part: slice, items: Tensor) -> Tensor:

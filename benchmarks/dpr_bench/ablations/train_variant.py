@@ -9,11 +9,12 @@ from tempfile import TemporaryDirectory
 import torch
 
 from dpr_bench.ablations.inputs import Inputs, without_texts
-from dpr_bench.ablations.measure import Values, measure, user_vectors
+from dpr_bench.ablations.measure import Values, measure
 from dpr_bench.ablations.variants import Variant
 from dpr_train.model import DPR
 from dpr_train.stages.prompt_pool import PromptPool
 from dpr_train.stages.steering import train_steering
+from dpr_train.user_vectors import user_vectors
 
 __all__ = ["run_variant", "start_model"]
 
@@ -44,7 +45,9 @@ def run_variant(inputs: Inputs, variant: Variant, pool: PromptPool, seed: int) -
             progress=inputs.progress,
             states=inputs.states if variant.frozen else None,
         )
-    users = inputs.users if variant.frozen else user_vectors(model, inputs.split.train)
+    users = inputs.users
+    if not variant.frozen:
+        users = user_vectors(model.backbone, inputs.split.train, by_length=False)
     return measure(model, users, inputs.split.train, inputs.split.validation, inputs.cases)
 
 

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from dpr_train.checkpoint import Checkpoint
 from dpr_train.item_texts import TextEmbedder
+from dpr_train.metrics import mask_items
 from dpr_train.model import DPR
-from dpr_train.sequences import pad_left
+from dpr_train.user_vectors import user_vectors
 
 __all__ = ["CHUNK", "Items", "Subject", "chunks", "make_subject"]
 
@@ -24,7 +25,6 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 CHUNK = 512  # queries scored at a time
-_WINDOWS = 256  # histories the backbone reads at a time
 
 
 @dataclass(frozen=True)
@@ -102,14 +102,11 @@ class Subject:
 
     def mask(self, scores: Tensor, users: IntArray) -> Tensor:
         """Take every user's own history out of the ranking, in place."""
-        taken = [self.histories[user] for user in users]
-        rows = np.repeat(np.arange(len(users)), [len(history) for history in taken])
-        scores[torch.from_numpy(rows), torch.from_numpy(np.concatenate(taken))] = float("-inf")
-        return scores
+        return mask_items(scores, [self.histories[user] for user in users])
 
     def on(self, histories: Sequence[IntArray], targets: IntArray) -> Subject:
         """The same checkpoint on other histories and targets."""
-        users = encode_users(self.model, histories)
+        users = user_vectors(self.model.backbone, histories)
         return replace(self, histories=histories, targets=targets, users=users)
 
 
@@ -146,23 +143,9 @@ def make_subject(
         vectors=vectors,
         histories=histories,
         targets=targets,
-        users=encode_users(model, histories),
+        users=user_vectors(model.backbone, histories),
         seed=int(checkpoint.training["config"]["seed"]),
     )
-
-
-@torch.no_grad()
-def encode_users(model: DPR, histories: Sequence[IntArray]) -> Tensor:
-    """User vectors, float32 (U, dc); histories of about the same length are read together."""
-    limit = model.backbone.max_history
-    order = sorted(range(len(histories)), key=lambda user: len(histories[user]))
-    users = torch.empty(len(histories), model.config.backbone.dim)
-    for part in chunks(len(order), _WINDOWS):
-        rows = order[part]
-        longest = min(limit, max(1, *(len(histories[row]) for row in rows)))
-        tokens = torch.from_numpy(pad_left([histories[row] for row in rows], longest))
-        users[rows] = model.backbone(tokens)
-    return users
 
 
 def chunks(count: int, size: int = CHUNK) -> Iterator[slice]:

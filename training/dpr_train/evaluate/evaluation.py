@@ -16,8 +16,8 @@ from dpr_train.evaluate.queries import TaskQueries, Wording, make_tasks, make_wo
 from dpr_train.metrics import hit_rate, mask_items, ndcg, target_rank, top_rows
 from dpr_train.model import DPR
 from dpr_train.progress import Progress, silent
-from dpr_train.sequences import pad_left
 from dpr_train.stages.prompt_pool import encode_prompts, stack_prompts
+from dpr_train.user_vectors import user_vectors
 
 __all__ = ["ResultRow", "evaluate"]
 
@@ -132,13 +132,7 @@ class _Evaluation:
         self.targets = targets
         self.items = model.item_vectors()
         self.tags = model.tag_matrix.numpy() > 0
-        length = model.backbone.max_history
-        self.users = torch.cat(
-            [
-                model.backbone(torch.from_numpy(pad_left(histories[s], length)))
-                for s in _slices(len(histories))
-            ]
-        )
+        self.users = user_vectors(model.backbone, histories, by_length=False)
 
     def plain(self, task: TaskQueries) -> Scorer:
         return lambda part: self.model.backbone.logits(self.users[task.users[part]])

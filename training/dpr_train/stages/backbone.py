@@ -14,7 +14,7 @@ from dpr_train.backbones import Backbone
 from dpr_train.config import BackboneStage
 from dpr_train.metrics import hit_rate, mask_items, ndcg, target_rank
 from dpr_train.progress import Progress
-from dpr_train.sequences import IntArray, pad_left
+from dpr_train.sequences import IntArray, alike_lengths, pad_to_longest
 from dpr_train.stages.average import WeightAverage
 from dpr_train.stages.objective import batch_loss
 from dpr_train.stages.resumable import Metrics, ResumableStage, adamw, cosine_lr
@@ -116,13 +116,9 @@ def next_item_metrics(
     """
     backbone.eval()
     rank = np.empty(len(histories), dtype=np.int64)
-    # Histories of about the same length together, so that little padding is computed.
-    order = np.argsort([len(history) for history in histories], kind="stable")
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
+    for rows in alike_lengths(histories, batch_size):
         part = [histories[row] for row in rows]
-        longest = max(1, min(backbone.max_history, len(part[-1])))
-        scores = backbone.logits(backbone(torch.from_numpy(pad_left(part, longest))))
-        mask_items(scores, part)
+        users = backbone(torch.from_numpy(pad_to_longest(part, backbone.max_history)))
+        scores = mask_items(backbone.logits(users), part)
         rank[rows] = target_rank(scores, torch.from_numpy(targets[rows])).numpy()
     return {"hr@10": float(hit_rate(rank).mean()), "ndcg@10": float(ndcg(rank).mean())}

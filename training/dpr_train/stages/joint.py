@@ -17,7 +17,7 @@ from dpr_train.backbones import Backbone
 from dpr_train.config import SteeringStage
 from dpr_train.model import DPR
 from dpr_train.progress import Progress
-from dpr_train.sequences import IntArray, pad_left
+from dpr_train.sequences import IntArray, pad_to_longest
 from dpr_train.stages.prompt_pool import PromptPool
 from dpr_train.stages.resumable import Metrics, ResumableStage, adamw, cosine_lr
 from dpr_train.stages.steering_batches import Pairing, steering_losses, total_loss
@@ -106,8 +106,7 @@ class _Positions:
     def user_vectors(self, backbone: Backbone, rows: IntArray) -> Tensor:
         """What the backbone says now of the histories of some positions, float32 (B, dc)."""
         histories = [self.sequences[self.users[row]][: self.ends[row]] for row in rows]
-        longest = min(backbone.max_history, int(self.ends[rows].max()))
-        return backbone(torch.from_numpy(pad_left(histories, longest)))
+        return backbone(torch.from_numpy(pad_to_longest(histories, backbone.max_history)))
 
 
 def _losses(
