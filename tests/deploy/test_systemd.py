@@ -47,15 +47,6 @@ def test_without_keys_it_does_not_start(unit):
     assert not value_of(unit, "EnvironmentFile").startswith("-")
 
 
-def test_the_example_environment_sets_what_it_says(deploy):
-    lines = (deploy / "dpr-serve.environment").read_text(encoding="utf-8").splitlines()
-    values = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-    read = read_settings(
-        {}, {**values, "DPR_BUNDLE": "x", "DPR_API_KEY": "one,two", "DPR_ADMIN_KEY": "three"}
-    )
-    assert read == Settings(bundle="x", api_key=("one", "two"), admin_key="three")
-
-
 @pytest.fixture
 def installed_unit(deploy, tmp_path):
     """The unit under both its names, with a program that is here."""
