@@ -55,10 +55,13 @@ class Page {
     const settleSoon = debounced(settle, SLIDE_PAUSE_MS);
     watchSettings((change, kind) => {
       this.view = { ...this.view, ...change };
-      this.draw();
+      showSettings(this.view);
       if (kind === "slide") settleSoon();
       else if (kind === "choice") settle();
-      else this.keep("replaceState");
+      else {
+        this.lists.arrange(this.view.shown);
+        this.keep("replaceState");
+      }
     });
     addEventListener("popstate", () => void this.follow(fromHash(location.hash)));
   }

@@ -3,6 +3,9 @@
 import { svg } from "./dom.js";
 import { isStill } from "./motion.js";
 
+const LINE_PX = 22;
+const START_PX = 6; // what stands at a plain row's end is not touched
+
 /**
  * @param {SVGElement} canvas Lies in the gap between the lists, as high as they are.
  * @param {{plain: {row: import("./answer.js").Row, node: HTMLElement}[], steered: {row: import("./answer.js").Row, node: HTMLElement}[]}} shown
@@ -13,13 +16,13 @@ export function drawSlopes(canvas, { plain, steered }, fresh) {
   canvas.replaceChildren();
   if (box.width === 0) return; // a narrow screen has no gap
   canvas.setAttribute("viewBox", `0 0 ${box.width} ${box.height}`);
-  const there = new Map(steered.map(({ row, node }) => [row.id, middle(node)]));
+  const there = new Map(steered.map(({ row, node }) => [row.id, firstLine(node)]));
   const lines = plain.map(({ row, node }) => {
     const to = there.get(row.id);
-    return to === undefined ? away(row, middle(node), box) : between(row, middle(node), to, box);
+    return to === undefined ? away(row, firstLine(node), box) : between(row, firstLine(node), to, box);
   });
   const here = new Set(plain.map(({ row }) => row.id));
-  for (const { row, node } of steered) if (!here.has(row.id)) lines.push(arrives(row, middle(node), box));
+  for (const { row, node } of steered) if (!here.has(row.id)) lines.push(arrives(row, firstLine(node), box));
   canvas.append(...lines);
   if (fresh && !isStill())
     canvas.animate([{ opacity: 0 }, { opacity: 0, offset: 0.55 }, { opacity: 1 }], { duration: 900 });
@@ -30,12 +33,17 @@ export function lightSlopes(canvas, id) {
   for (const line of canvas.children) line.classList.toggle("lit", line.getAttribute("data-id") === id);
 }
 
-/** A row's middle, from the top of both lists; where it belongs, not where an animation shows it. */
-const middle = (node) => node.offsetParent.offsetTop + node.offsetTop + node.offsetHeight / 2;
+/** Where a row's first line of text is, from the top of both lists; not where an animation shows it. */
+function firstLine(node) {
+  const title = node.querySelector(".title");
+  return (
+    node.offsetParent.offsetTop + node.offsetTop + title.offsetTop + Math.min(title.offsetHeight, LINE_PX) / 2
+  );
+}
 
 function between(row, from, to, { width }) {
   const kind = to === from ? "flat" : hue(row);
-  return line(row, kind, `M0 ${from} C ${width * 0.45} ${from}, ${width * 0.55} ${to}, ${width} ${to}`);
+  return line(row, kind, `M${START_PX} ${from} C ${width * 0.45} ${from}, ${width * 0.55} ${to}, ${width} ${to}`);
 }
 
 /** An item that leaves falls towards the lower edge and fades. */
@@ -44,7 +52,7 @@ function away(row, from, { width, height }) {
   return line(
     row,
     `${hue(row)} loose`,
-    `M0 ${from} C ${width * 0.3} ${from}, ${width * 0.42} ${(from + end) / 2}, ${width * 0.44} ${end}`,
+    `M${START_PX} ${from} C ${width * 0.3} ${from}, ${width * 0.42} ${(from + end) / 2}, ${width * 0.44} ${end}`,
   );
 }
 
