@@ -48,8 +48,8 @@ class HnswIndex:
             )
         hnswlib = import_hnswlib()
         check_hash(bundle.path, HNSW_FILE, manifest.files[HNSW_FILE])
-        self.n_items, dim, self._threads = manifest.dims.items, manifest.dims.item, threads
-        check_hnsw_file(path, bundle.catalogue.vectors, manifest.hnsw.m)
+        self.n_items, dim, self._threads = manifest.hnsw.items, manifest.dims.item, threads
+        check_hnsw_file(path, bundle.catalogue.vectors[: self.n_items], manifest.hnsw.m)
         self._index = hnswlib.Index(space="ip", dim=dim)
         try:
             self._index.load_index(str(path), max_elements=self.n_items)

@@ -14,6 +14,7 @@ from dpr_infer.mapped_tensors import TensorFile
 PREFIX = "index."
 BLOCK_ITEMS = 64
 BOUND_KINDS = 7
+_CODE_ERROR = 1  # of the seven bounds of a block, the one that says how far codes are from vectors
 _QUAD = 4
 INDEX_NAMES = ("codes", "rows", "cluster", "bounds", "centres")
 INDEX_TENSOR_NAMES = tuple(PREFIX + name for name in INDEX_NAMES)
@@ -55,6 +56,30 @@ def index_tensors(index: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         The same arrays under ``index.codes``, ``index.rows``, ``index.cluster``, ``index.bounds``, ``index.centres``.
     """
     return {PREFIX + name: index[name] for name in INDEX_NAMES}
+
+
+def index_entry(tensors: Mapping[str, NDArray[Any]], parts: Sequence[int]) -> dict[str, Any]:
+    """Say of an index what the manifest of a bundle does.
+
+    Parameters
+    ----------
+    tensors : mapping of str to ndarray
+        Tensors as `index_tensors` names them.
+    parts : sequence of int
+        Widths of the parts of a vector.
+
+    Returns
+    -------
+    dict
+        What is to be written under the key "index".
+    """
+    bounds = tensors[PREFIX + "bounds"]  # (P, 7, blocks)
+    return {
+        "blocks": len(tensors[PREFIX + "codes"]),
+        "clusters": len(tensors[PREFIX + "centres"]),
+        "parts": list(parts),
+        "code_error": bounds[:, _CODE_ERROR].max(axis=1).astype(float).tolist(),
+    }
 
 
 def map_index(file: TensorFile, parts: Sequence[int]) -> dict[str, NDArray[Any]]:

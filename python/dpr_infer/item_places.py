@@ -119,40 +119,46 @@ class ItemPlaces:
             the core.
         """
         tags: list[Tags] = [()] * len(items.ids) if items.tags is None else items.tags
-        unknown = [name for entry in tags for name in entry if name not in self._number]
-        if unknown:
-            raise QueryError(f"tags must be of the bundle's {len(self._number)} tags; {unknown[0]!r} is none")
-        matrix = self._tag_matrix(tags)
+        for item_id, entry in zip(items.ids, tags, strict=True):
+            for name in entry:
+                if name not in self._number:
+                    raise QueryError(
+                        f"tags must be of the bundle's {len(self._number)} tags; {name!r} of {item_id!r} is none"
+                    )
+        numbers = [sorted({self._number[name] for name in entry}) for entry in tags]
         if items.vectors is None:
-            vectors = self._vectors_of_tags(matrix)
+            vectors = self._vectors_of_tags(numbers)
         else:
             vectors = float_array(items.vectors, "vectors", (len(items.ids), self._dims.item))
-        return PlacedItems(items.ids, items.titles, tags, vectors, _packed(matrix), items.vectors is None)
+        return PlacedItems(
+            items.ids, items.titles, tags, vectors, self._tag_bits(numbers), items.vectors is None
+        )
 
     def knows(self, tags: Iterable[str]) -> bool:
         """Tell whether all of these are tags of the bundle."""
         return all(tag in self._number for tag in tags)
 
-    def _tag_matrix(self, tag_names: list[Tags]) -> NDArray[np.bool_]:
-        matrix = np.zeros((len(tag_names), 64 * self._dims.tag_words), dtype=np.bool_)
-        for line, names in zip(matrix, tag_names, strict=True):
-            line[[self._number[name] for name in names]] = True
-        return matrix
-
-    def _vectors_of_tags(self, matrix: NDArray[np.bool_]) -> NDArray[np.float32]:
-        vectors = np.zeros((len(matrix), self._dims.item), dtype=np.float32)
-        vectors[:, self._dims.user :] = matrix[:, : len(self._number)] @ self._tag_vectors
+    def _vectors_of_tags(self, numbers: list[list[int]]) -> NDArray[np.float32]:
+        """Return [0 ‖ sum of the tags' vectors], added up tag by tag: the same bits whatever is added beside it."""
+        vectors = np.zeros((len(numbers), self._dims.item), dtype=np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # the core names what is not finite
+            for vector, tags in zip(vectors, numbers, strict=True):
+                for g in tags:
+                    vector[self._dims.user :] += self._tag_vectors[g]
         return vectors
+
+    def _tag_bits(self, numbers: list[list[int]]) -> NDArray[np.uint64]:
+        bits = np.zeros((len(numbers), self._dims.tag_words), dtype=np.uint64)
+        for words, tags in zip(bits, numbers, strict=True):
+            for g in tags:
+                words[g // 64] |= np.uint64(1 << g % 64)
+        return bits
 
 
 def _tag_tuples(tags: Iterable[Iterable[str]]) -> list[Tags]:
     if isinstance(tags, str | bytes) or not isinstance(tags, Iterable):
         raise QueryTypeError(f"tags must be a collection of tags for each item; got {tags!r}")
     return [tuple(strings(entry, f"tags[{i}]")) for i, entry in enumerate(tags)]
-
-
-def _packed(matrix: NDArray[np.bool_]) -> NDArray[np.uint64]:
-    return np.packbits(matrix, axis=1, bitorder="little").view("<u8").astype(np.uint64, copy=False)
 
 
 def strings(values: Iterable[str], what: str) -> list[str]:

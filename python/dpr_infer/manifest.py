@@ -12,7 +12,9 @@ from dpr_infer.manifest_index import HNSW_FILE, HnswEntry, IndexSizes, parse_hns
 from dpr_infer.strict_json import JsonNode, load_object
 
 FORMAT = "dpr-bundle"
-FORMAT_VERSIONS = (1, 2, 3, 4)
+FORMAT_VERSIONS = (1, 2, 3, 4, 5)
+# The first version whose manifest says itself what the ones before told by their number.
+ADDED_ITEMS_VERSION = 5
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 16 * 2**20
 REQUIRED_FILES = (
@@ -29,6 +31,7 @@ REQUIRED_FILES = (
 _MAX_ITEMS = 2**31 - 1
 _MAX_WIDTH = 65_536
 _MAX_EXPERTS = 1_024
+_MAX_EXPERT_NUMBERS = 2**22  # 16 MiB a query
 _MAX_LENGTH = 1_000_000
 _MAX_FILE_BYTES = 2**50
 _FLOAT32_MAX = 3.4028234663852886e38
@@ -65,7 +68,8 @@ class GraphSpec:
 class Dims:
     """Sizes of a bundle: counts of items, tags, experts; words of a tag bitset; widths of vectors.
 
-    The widths `fusion` and `hidden` are 0 for format versions 1 to 3, which do not have what they measure.
+    Of the `items`, the first `trained_items` have a token of the backbone; the others were added without training.
+    The widths `fusion` and `hidden` are 0 for bundles without the graph that they belong to.
     """
 
     items: int
@@ -76,6 +80,7 @@ class Dims:
     item: int
     token: int
     experts: int
+    trained_items: int
     fusion: int = 0
     hidden: int = 0
 
@@ -123,12 +128,6 @@ class Manifest:
     hnsw: HnswEntry | None
 
 
-def graph_names(version: int) -> tuple[str, ...]:
-    """Return the names of the graphs that a bundle of a format version has."""
-    fusion = ("prompt_fusion", "fusion_moe") if version >= 4 else ("fusion_moe",)
-    return ("backbone", "prompt_encoder", *fusion)
-
-
 def parse_manifest(text: bytes) -> Manifest:
     """Read a manifest and check its schema, its limits and that it does not contradict itself.
 
@@ -153,14 +152,15 @@ def parse_manifest(text: bytes) -> Manifest:
     root["format"].one_of(FORMAT)
     version = _version(root["format_version"])
     files = _files(root["files"])
-    dims = _dims(root["dims"], version)
+    names = _graph_names(root["graphs"], version)
+    dims = _dims(root["dims"], version, split="prompt_fusion" in names)
     phi = root["phi"]
     licence = root["licence"]
     encoder = root["prompt_encoder"]
     return Manifest(
         format_version=version,
         files=files,
-        graphs=_graphs(root["graphs"], graph_names(version), files),
+        graphs=_graphs(root["graphs"], names, files),
         dims=dims,
         history_limit=root["limits"]["history"].integer(1, _MAX_LENGTH),
         prompt_token_limit=root["limits"]["prompt_tokens"].integer(1, _MAX_LENGTH),
@@ -177,7 +177,7 @@ def parse_manifest(text: bytes) -> Manifest:
         licence_weights=licence["weights"].string(),
         redistributable=licence["redistributable"].boolean(),
         index=None if version == 1 else parse_index(root["index"], items=dims.items, parts=dims.parts),
-        hnsw=None if version == 1 else parse_hnsw(root, listed=HNSW_FILE in files),
+        hnsw=None if version == 1 else _hnsw(root, version, dims, listed=HNSW_FILE in files),
     )
 
 
@@ -219,6 +219,16 @@ def _files(node: JsonNode) -> dict[str, FileEntry]:
     return files
 
 
+def _graph_names(node: JsonNode, version: int) -> tuple[str, ...]:
+    """Return the names of the graphs that a bundle must have; from version 5 on, it says so itself."""
+    split = "prompt_fusion" in node.keys() if version >= ADDED_ITEMS_VERSION else version == 4  # noqa: SIM118
+    return ("backbone", "prompt_encoder", *(("prompt_fusion", "fusion_moe") if split else ("fusion_moe",)))
+
+
+def _hnsw(root: JsonNode, version: int, dims: Dims, *, listed: bool) -> HnswEntry | None:
+    return parse_hnsw(root, listed=listed, items=dims.items, says_items=version >= ADDED_ITEMS_VERSION)
+
+
 def _graphs(node: JsonNode, names: tuple[str, ...], files: dict[str, FileEntry]) -> dict[str, GraphSpec]:
     if sorted(node.keys()) != sorted(names):
         node.fail("an object with exactly the keys " + ", ".join(names))
@@ -249,9 +259,10 @@ def _dimension(node: JsonNode) -> int | str:
     return node.string() if isinstance(node.value, str) else node.integer(0, _MAX_ITEMS)
 
 
-def _dims(node: JsonNode, version: int) -> Dims:
+def _dims(node: JsonNode, version: int, *, split: bool) -> Dims:
+    items = node["items"].integer(1, _MAX_ITEMS)
     dims = Dims(
-        items=node["items"].integer(1, _MAX_ITEMS),
+        items=items,
         tags=node["tags"].integer(0, _MAX_WIDTH),
         tag_words=node["tag_words"].integer(1, _MAX_WIDTH),
         user=node["user"].integer(1, _MAX_WIDTH),
@@ -259,11 +270,16 @@ def _dims(node: JsonNode, version: int) -> Dims:
         item=node["item"].integer(1, 2 * _MAX_WIDTH),
         token=node["token"].integer(1, _MAX_WIDTH),
         experts=node["experts"].integer(0, _MAX_EXPERTS),
-        fusion=node["fusion"].integer(1, _MAX_WIDTH) if version >= 4 else 0,
-        hidden=node["hidden"].integer(1, _MAX_WIDTH) if version >= 4 else 0,
+        trained_items=node["trained_items"].integer(1, items) if version >= ADDED_ITEMS_VERSION else items,
+        fusion=node["fusion"].integer(1, _MAX_WIDTH) if split else 0,
+        hidden=node["hidden"].integer(1, _MAX_WIDTH) if split else 0,
     )
     if dims.item != dims.user + dims.side:
         node["item"].fail(f"user + side = {dims.user + dims.side}")
+    if dims.experts * max(dims.item, dims.hidden) > _MAX_EXPERT_NUMBERS:
+        node["experts"].fail(
+            f"so few that experts * item and experts * hidden are at most {_MAX_EXPERT_NUMBERS}"
+        )
     if dims.tag_words != max(1, math.ceil(dims.tags / 64)):
         node["tag_words"].fail(f"ceil(tags / 64) = {max(1, math.ceil(dims.tags / 64))}")
     return dims

@@ -58,8 +58,12 @@ class MeasuredOn:
 
 @dataclass(frozen=True, slots=True)
 class HnswEntry:
-    """How index.hnsw was built, what recall was measured, and which queries that was measured on."""
+    """How index.hnsw was built, what recall was measured, and which queries that was measured on.
 
+    It knows the first `items` of the catalogue; the others, added later, are candidates of every query.
+    """
+
+    items: int
     m: int
     ef_construction: int
     recall: tuple[Recall, ...]
@@ -102,7 +106,7 @@ def parse_index(node: JsonNode, *, items: int, parts: tuple[int, ...]) -> IndexS
     )
 
 
-def parse_hnsw(root: JsonNode, *, listed: bool) -> HnswEntry | None:
+def parse_hnsw(root: JsonNode, *, listed: bool, items: int, says_items: bool) -> HnswEntry | None:
     """Read and check what the manifest says of index.hnsw.
 
     Parameters
@@ -111,6 +115,10 @@ def parse_hnsw(root: JsonNode, *, listed: bool) -> HnswEntry | None:
         The manifest.
     listed : bool
         Whether the bundle has index.hnsw.
+    items : int
+        Number of items of the catalogue.
+    says_items : bool
+        Whether the manifest says how many of them index.hnsw knows; if not, it knows all.
 
     Returns
     -------
@@ -132,6 +140,7 @@ def parse_hnsw(root: JsonNode, *, listed: bool) -> HnswEntry | None:
     node = root["hnsw"]
     measured = node["measured_on"]
     return HnswEntry(
+        node["items"].integer(1, items) if says_items else items,
         node["m"].integer(2, _MAX_M),
         node["ef_construction"].integer(1, _MAX_EF),
         tuple(_recall(row) for row in node["recall"].elements()),

@@ -108,7 +108,7 @@ class Pipeline:
         self._scorer = scorer
         self._ranker = ranker
         self._encoder = QueryEncoder(bundle, choice=choice, prompt_cache_size=prompt_cache_size)
-        self._n_tokens = bundle.manifest.dims.items
+        self._n_tokens = bundle.manifest.dims.trained_items
         self._expert_names = tuple(expert.name for expert in bundle.manifest.experts)
 
     @property

@@ -18,7 +18,7 @@ from dpr_export import validate as validation
 from dpr_export import write_bundle
 from dpr_export.errors import ExportError, ParityError
 from dpr_export.write_bundle import export_bundle
-from dpr_infer import Recommender
+from dpr_infer import Recommender, bundle_folder
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -192,29 +192,35 @@ def test_what_appears_while_exporting_is_not_replaced(sasrec, place):
     assert left(place) == ["bundle"]
 
 
-STEPS = ("export_graphs", "write_catalogue", "validate", "_manifest", "Recommender", "_move")
+STEPS = (
+    *(
+        (write_bundle, name)
+        for name in ("export_graphs", "write_catalogue", "validate", "_manifest", "Recommender")
+    ),
+    *((bundle_folder, name) for name in ("_finish", "_move")),
+)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("out of luck"), KeyboardInterrupt()])
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step[1])
 def test_an_error_in_the_middle_leaves_nothing(sasrec, place, monkeypatch, step, error):
     def fail(*_args, **_options):
         raise error
 
-    monkeypatch.setattr(write_bundle, step, fail)
+    monkeypatch.setattr(*step, fail)
     with pytest.raises(type(error)):
         export_bundle(sasrec.folder, place / "bundle")
     assert left(place) == []
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step[1])
 def test_an_error_in_the_middle_leaves_the_old_bundle(sasrec, place, monkeypatch, step):
     export_bundle(sasrec.folder, place / "bundle")
 
     def fail(*_args, **_options):
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr(write_bundle, step, fail)
+    monkeypatch.setattr(*step, fail)
     with pytest.raises(RuntimeError, match="out of luck"):
         export_bundle(sasrec.folder, place / "bundle", force=True)
     assert left(place) == ["bundle"]

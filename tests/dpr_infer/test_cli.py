@@ -158,6 +158,7 @@ def test_inspect_shows_the_indexes(cli, tmp_path):
     ):
         assert text in " ".join(out.split())
     assert document["hnsw"] == {
+        "items": 300,
         "m": 2,
         "ef_construction": 8,
         "recall": [{"k": 10, "ef": 32, "queries": "plain", "recall": 0.875}],
@@ -227,3 +228,51 @@ def test_entry_points(entry):
     code = f"from dpr_infer.cli.{entry} import main; main()"
     done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True)
     assert "Usage" in done.stdout
+
+
+def test_add_items_writes_a_larger_bundle(cli, bundle_path, tmp_path):
+    items, out = tmp_path / "items.csv", tmp_path / "new"
+    items.write_text("id,title,tags,text,year\nn1,New One,War|Comedy,a long text,2030\nn2,New Two,,,\n")
+    code, said, err = cli(BUNDLE, "add-items", bundle_path, "--items", items, "--out", out)
+    assert (code, said) == (0, f"{out}: 42 items, 2 of them new; bundle format 5\n")
+    assert err.splitlines() == [
+        "items.csv: column 'text': not used: reading texts takes the encoder that the model was trained with, which no "
+        "bundle has",
+        "items.csv: column 'year': it is not used",
+    ]
+    code, said, _ = cli(BUNDLE, "verify", out)
+    assert code == 0
+    assert "42 items" in said
+    said = cli(BUNDLE, "inspect", out)[1]
+    assert "42 items x 16 (8 collaborative + 8 side), 2 of them added without training" in " ".join(
+        said.split()
+    )
+    dims = json.loads(cli(BUNDLE, "inspect", out, "--json")[1])["dims"]
+    assert (dims["items"], dims["trained_items"]) == (42, 40)
+    answer = json.loads(cli(QUERY, out, "--prompt", "comedy and war", "--json")[1])
+    assert "n1" in [item["item_id"] for item in answer["steered"]]
+
+
+def test_add_items_says_what_is_wrong(cli, bundle_path, tmp_path):
+    items, out = tmp_path / "items.csv", tmp_path / "new"
+    for text, message in (
+        ("id,title,tags\ni100,X,War\n", "item_ids must be new; the bundle has 'i100'"),
+        ("id,title,tags\nn1,X,Horror\n", "tags must be of the bundle's 6 tags; 'Horror' of 'n1' is none"),
+        ("id,title,tags\n", "there must be items to add; got none"),
+        ("id,title\n", "items.csv must have each of the columns id, title, tags once; got id, title"),
+    ):
+        items.write_text(text)
+        assert cli(BUNDLE, "add-items", bundle_path, "--items", items, "--out", out) == (
+            2,
+            "",
+            f"error: {message}\n",
+        )
+    items.write_text("id,title,tags\nn1,X,War\n")
+    assert cli(BUNDLE, "add-items", tmp_path, "--items", items, "--out", out)[0] == 1
+    out.write_text("mine")
+    code, _, err = cli(BUNDLE, "add-items", bundle_path, "--items", items, "--out", out, "--force")
+    assert (code, out.read_text()) == (2, "mine")
+    assert "left untouched" in err
+    code, said, err = cli(BUNDLE, "add-items", bundle_path, "--items", items, "--out", out / "below")
+    assert (code, said) == (1, "")
+    assert err.startswith(f"error: {out / 'below'} cannot be written: ")

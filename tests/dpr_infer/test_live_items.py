@@ -191,7 +191,7 @@ def test_the_bundle_stays_as_it_was(fresh, bundle_path):
         (
             {"tags": [["War"], ["Horror"]]},
             QueryError,
-            "tags must be of the bundle's 6 tags; 'Horror' is none",
+            "tags must be of the bundle's 6 tags; 'Horror' of 'b' is none",
         ),
         ({"tags": [["War"], "War"]}, QueryTypeError, r"tags\[1\] must be a collection"),
         ({"tags": "War"}, QueryTypeError, "tags must be a collection of tags for each item"),

@@ -1,4 +1,4 @@
-# dpr-bundle: says what a bundle is, and whether it is whole.
+# dpr-bundle: says what a bundle is, whether it is whole, and adds items to a copy of it.
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ import typer
 from dpr_infer.bundle import check_files, read_manifest
 from dpr_infer.cli.bundle_screen import show_manifest
 from dpr_infer.cli.screen import make_console
+from dpr_infer.extend_bundle import extend_bundle
 from dpr_infer.graph_contract import check_declared
+from dpr_infer.item_file import read_item_file
 from dpr_infer.recommender import Recommender
 
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True
 )
+_TEXTS = "not used: reading texts takes the encoder that the model was trained with, which no bundle has"
 _Folder = Annotated[Path, typer.Argument(help="Bundle folder.", show_default=False)]
 
 
 @app.callback()
 def bundle_commands() -> None:
-    """Inspect and verify bundles."""
+    """Inspect, verify and extend bundles."""
 
 
 @app.command()
@@ -49,3 +52,32 @@ def verify(bundle: _Folder) -> None:
     files = recommender.manifest.files
     size = sum(entry.bytes for entry in files.values())
     sys.stdout.write(f"{bundle}: whole; {len(files)} files, {size} bytes, {len(recommender.items)} items\n")
+
+
+@app.command(name="add-items")
+def add_items(
+    bundle: _Folder,
+    items: Annotated[Path, typer.Option(help="CSV or Parquet with the columns id, title and tags.")],
+    out: Annotated[Path, typer.Option(help="Folder of the new bundle.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that stands at --out.")] = False,
+    threads: Annotated[int, typer.Option(min=1, help="Threads that building the index may use.")] = 1,
+) -> None:
+    """Write a copy of a bundle that has more items; no training, and whole or not at all.
+
+    Where an item lies is said by its tags, which must be tags of the bundle.
+    """
+    read = read_item_file(items)
+    for name in read.ignored:
+        why = _TEXTS if name == "text" else "it is not used"
+        sys.stderr.write(f"{items.name}: column {name!r}: {why}\n")
+    try:
+        manifest = extend_bundle(
+            bundle, out, read.ids, titles=read.titles, tags=read.tags, force=force, threads=threads
+        )
+    except OSError as error:
+        sys.stderr.write(f"error: {out} cannot be written: {error.strerror or error}\n")
+        raise typer.Exit(1) from error
+    total = manifest.dims.items
+    sys.stdout.write(
+        f"{out}: {total} items, {len(read.ids)} of them new; bundle format {manifest.format_version}\n"
+    )

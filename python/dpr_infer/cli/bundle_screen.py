@@ -12,7 +12,7 @@ from rich.text import Text
 
 from dpr_infer.cli.screen import visible
 from dpr_infer.index_tensors import BLOCK_ITEMS
-from dpr_infer.manifest import Manifest
+from dpr_infer.manifest import Dims, Manifest
 from dpr_infer.manifest_index import HNSW_FILE, HnswEntry
 
 _HEADING, _FAINT = "bold", "dim"
@@ -59,7 +59,7 @@ def _summary(manifest: Manifest) -> Table:
     phi = manifest.phi if manifest.phi == "relu" else f"softplus, gain {manifest.gain:g}"
     licence = "may be redistributed" if manifest.redistributable else "not for redistribution"
     rows = {
-        "Catalogue": f"{dims.items} items x {dims.item} ({dims.user} collaborative + {dims.side} side)",
+        "Catalogue": f"{dims.items} items x {dims.item} ({dims.user} collaborative + {dims.side} side){_added(dims)}",
         "Tags": f"{dims.tags}: " + ", ".join(manifest.tags),
         "Limits": f"{manifest.history_limit} items a history, {manifest.prompt_token_limit} tokens a prompt",
         "Index": _index(manifest),
@@ -78,6 +78,11 @@ def _summary(manifest: Manifest) -> Table:
     return grid
 
 
+def _added(dims: Dims) -> str:
+    added = dims.items - dims.trained_items
+    return f", {added} of them added without training" if added else ""
+
+
 def _index(manifest: Manifest) -> str:
     index = manifest.index
     if index is None:
@@ -94,7 +99,8 @@ def _hnsw(manifest: Manifest) -> str:
     if manifest.hnsw is None:
         return "none"
     size = readable_bytes(manifest.files[HNSW_FILE].bytes)
-    return f"M {manifest.hnsw.m}, ef_construction {manifest.hnsw.ef_construction}, {size}"
+    known = "" if manifest.hnsw.items == manifest.dims.items else f"the first {manifest.hnsw.items} items, "
+    return f"{known}M {manifest.hnsw.m}, ef_construction {manifest.hnsw.ef_construction}, {size}"
 
 
 def _and(numbers: Iterable[object]) -> str:
