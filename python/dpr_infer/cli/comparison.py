@@ -127,6 +127,7 @@ def as_document(comparison: Comparison, recommender: Recommender) -> dict[str, A
         "prompt_truncated": answer.prompt_truncated,
         "history_truncated": answer.history_truncated,
         "timings_ms": answer.timings_ms,
+        "providers": {name: list(names) for name, names in recommender.graph_providers.items()},
     }
 
 

@@ -47,6 +47,19 @@ def query(
         bool, typer.Option("--demo", help="Show three prompts at work for one of the bundle's examples.")
     ] = False,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the engines.")] = 1,
+    engine: Annotated[
+        str, typer.Option(help="What runs the graphs: onnxruntime, openvino or tensorrt.")
+    ] = "onnxruntime",
+    provider: Annotated[
+        list[str] | None,
+        typer.Option(help="Execution provider of onnxruntime, most preferred first; may be repeated."),
+    ] = None,
+    allow_fallback: Annotated[
+        bool, typer.Option("--allow-fallback", help="Do without providers that can't be had.")
+    ] = False,
+    precision: Annotated[
+        str | None, typer.Option(help="What openvino or tensorrt computes in.  [default: fp32]")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document (described in docs/cli.md).")
     ] = False,
@@ -62,7 +75,14 @@ def query(
     if demo and any(option is not None for option in (history, titles, prompt)):
         raise typer.BadParameter("--demo takes its user from --example and makes its own prompts")
     settings = Settings(k, where, strength, steer, from_ids(exclude), not keep_history)
-    recommender = Recommender(bundle, threads=threads)
+    recommender = Recommender(
+        bundle,
+        threads=threads,
+        engine=engine,
+        providers=provider,
+        allow_fallback=allow_fallback,
+        precision=precision,
+    )
     if demo:
         show_demo(make_console(), recommender, example, settings)
         return
