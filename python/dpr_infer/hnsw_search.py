@@ -63,13 +63,15 @@ class HnswSearch:
             return self._scorer.search(queries)
         added = np.arange(self._index.n_items, self._scorer.catalogue.n_rows, dtype=np.int64)
         allowed = [added] * len(points)
+        in_full = np.ones(len(points), dtype=np.bool_)
         counts = self._candidate_counts(queries)
         for count in np.unique(counts[counts < self._index.n_items]).tolist():
             which = np.flatnonzero(counts == count)
             for b, proposed in zip(which.tolist(), self._index.candidates(points[which], count), strict=True):
                 allowed[b] = np.concatenate([proposed, added])
+                in_full[b] = not len(proposed)
         rows, scores = self._scorer.search(queries, allowed=allowed)
-        short = [b for b, k in enumerate(queries.k) if rows[b, k - 1] < 0]
+        short = [b for b, k in enumerate(queries.k) if in_full[b] or rows[b, k - 1] < 0]
         if short:
             more = queries.pick(short)
             columns = max(more.k)

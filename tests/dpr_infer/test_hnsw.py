@@ -240,6 +240,21 @@ def test_added_items_are_candidates_and_removed_ones_are_not(path):
     assert not {"new", *best} & set(recommender.query([], k=5).items)
 
 
+@pytest.mark.parametrize("given_up", [False, True])
+def test_added_items_do_not_stand_in_for_those_that_the_index_does_not_propose(path, monkeypatch, given_up):
+    """As many are wanted as there are items, or the graph yields too few: the whole catalogue is searched."""
+    recommender, live = Recommender(path, index="hnsw", ef=4 if given_up else N), Recommender(path)
+    if given_up:
+        nothing = np.empty(0, np.int64)
+        monkeypatch.setattr(
+            recommender._pipeline._ranker._index, "candidates", lambda points, count: [nothing] * len(points)
+        )
+    for each in (recommender, live):
+        each.add_items([f"new {n}" for n in range(20)], tags=[["War"]] * 20)
+    got, want = (r.search_arrays(HISTORIES, PROMPTS, 7) for r in (recommender, live))
+    assert [array.tobytes() for array in got] == [array.tobytes() for array in want]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
