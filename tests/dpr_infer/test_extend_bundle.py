@@ -74,7 +74,11 @@ def same(left: Recommender, right: Recommender) -> None:
 
 
 @pytest.mark.parametrize("version", [3, 4])
-@pytest.mark.parametrize("options", [{}, {"index": "hnsw", "ef": 20, "threads": 2}], ids=["exact", "hnsw"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"index": "hnsw", "ef": 20, "threads": 2}, {"index": "hnsw", "ef": 300}],
+    ids=["exact", "hnsw", "all"],
+)
 def test_it_answers_as_items_added_at_run_time(paths, place, version, options):
     manifest = extend(paths[version], place / "new", NEW, tags=TAGS, titles=TITLES)
     extended, live = (Recommender(path, **options) for path in (place / "new", paths[version]))
