@@ -39,6 +39,13 @@ def paths(tmp_path_factory) -> dict[int, Path]:
     }
 
 
+@pytest.fixture(scope="module")
+def extended(paths, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("extended") / "bundle"
+    extend(paths[4], out, NEW, tags=TAGS)
+    return out
+
+
 @pytest.fixture
 def place(tmp_path) -> Path:
     """An empty folder; what is left in it afterwards is looked at."""
@@ -344,3 +351,39 @@ def test_a_full_disk(paths, place, most):
     assert done.returncode == 1
     assert "OSError" in done.stderr
     assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (["dims", "trained_items"], 0, "trained_items must be an integer from 1 to 450; got 0"),
+        (["dims", "trained_items"], 451, "trained_items must be an integer from 1 to 450; got 451"),
+        (["dims", "trained_items"], True, "trained_items must be an integer"),
+        (["dims", "trained_items"], None, "trained_items must be an integer"),
+        (["hnsw", "items"], 0, "items must be an integer from 1 to 450; got 0"),
+        (["hnsw", "items"], 451, "items must be an integer from 1 to 450; got 451"),
+        (["hnsw", "items"], 299, r"index\.hnsw must be an index of 299 items"),
+        (["graphs", "prompt_fusion"], ..., "graphs: fusion_moe: inputs must be user, tokens"),
+        (["dims", "trained_items"], ..., "must have the key 'trained_items'"),
+        (["hnsw", "items"], ..., "must have the key 'items'"),
+        (["index"], ..., "must have the key 'index'"),
+        (["dims", "fusion"], ..., "must have the key 'fusion'"),
+    ],
+)
+def test_what_the_manifest_of_an_extended_bundle_must_say(extended, path, value, message):
+    def edit(manifest):
+        *keys, last = path
+        for key in keys:
+            manifest = manifest[key]
+        if value is ...:
+            del manifest[last]
+        else:
+            manifest[last] = value
+
+    before = (extended / "manifest.json").read_bytes()
+    tiny_bundle.edit_manifest(extended, edit)
+    try:
+        with pytest.raises(BundleError, match=message):
+            Recommender(extended, index="hnsw")
+    finally:
+        (extended / "manifest.json").write_bytes(before)

@@ -16,6 +16,19 @@ import tiny_bundle
 from dpr_infer import BundleError, BundleVersionError, Recommender
 
 SMALL = 2**20
+# Sizes that each may be, and that together would be half a gigabyte a query.
+WIDE = {
+    "items": 40,
+    "tags": 6,
+    "tag_words": 1,
+    "user": 65_536,
+    "side": 8,
+    "item": 65_544,
+    "token": 16,
+    "experts": 1_024,
+    "fusion": 8,
+    "hidden": 1,
+}
 
 
 def refused(folder: Path, message: str, error: type[Exception] = BundleError) -> None:
@@ -54,6 +67,12 @@ def at(*path):
         (["dims", "token"], 17, "must be float32 .* got float32"),
         (["dims", "experts"], 3, "dims.experts = 3 experts"),
         (["dims", "user"], None, "user must be an integer"),
+        (
+            ["dims"],
+            WIDE,
+            "experts must be so few that experts . item and experts . hidden are at most 4194304",
+        ),
+        (["dims"], WIDE | {"user": 8, "item": 16, "hidden": 65_536}, "experts must be so few that"),
         (["dims"], 3, "dims must be an object"),
         (["tags"], ["a"] * 6, "6 different names; got 6, 1 different"),
         (["tags", 0], "", "not empty"),
