@@ -8,11 +8,10 @@ import polars as pl
 from dpr_train.data.assemble import Origin, assemble
 from dpr_train.data.checks import TAG_SEPARATOR, check_interactions, check_items
 from dpr_train.data.dataset import Dataset
-from dpr_train.data.errors import DataError
 from dpr_train.data.lines import read_lines
 from dpr_train.data.sentences import sentences
 from dpr_train.data.sequence_lines import read_sequence_lines
-from dpr_train.data.source_files import SourceFiles
+from dpr_train.data.source_files import SourceFiles, local_source
 from dpr_train.data.table import Table
 from dpr_train.data.tags import keep_frequent_tags
 
@@ -52,13 +51,8 @@ def load_beauty(source: str | Path | None, cache_dir: Path, min_interactions: in
     DataError
         If the source is not given or cannot be read.
     """
-    if source is None or str(source) in {"pypi", "official"}:
-        raise DataError(
-            "beauty is not downloaded",
-            expected=f"source=, a folder or zip with {_SEQUENCES} and {_ITEMS} (made from {OFFICIAL_URL})",
-            got=repr(source),
-        )
-    files = SourceFiles(source)
+    wanted = f"a folder or zip with {_SEQUENCES} and {_ITEMS} (made from {OFFICIAL_URL})"
+    files = SourceFiles(local_source(source, "beauty is not downloaded", expected=wanted))
     items, untitled = _items(files)
     item_table = check_items(items)
     interactions = read_sequence_lines(files.read(_SEQUENCES), files.label(_SEQUENCES))

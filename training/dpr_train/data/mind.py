@@ -11,6 +11,7 @@ from dpr_train.data.dataset import Dataset
 from dpr_train.data.errors import DataError
 from dpr_train.data.items import ItemTable
 from dpr_train.data.mind_files import OFFICIAL_URL, MindPart, find_parts, read_behaviours, read_news
+from dpr_train.data.source_files import local_source
 from dpr_train.data.tags import keep_frequent_tags
 
 LICENCE = (
@@ -50,13 +51,12 @@ def load_mind(source: str | Path | None, cache_dir: Path, min_interactions: int)
     DataError
         If the source is not given or cannot be read, or no clicked news is listed.
     """
-    if source is None or str(source) in {"pypi", "official"}:
-        raise DataError(
-            "mind is not downloaded: its licence is to be accepted first",
-            expected=f"source=, a folder with MINDsmall_train of {OFFICIAL_URL}",
-            got=repr(source),
-        )
-    parts = find_parts(Path(source))
+    folder = local_source(
+        source,
+        "mind is not downloaded: its licence is to be accepted first",
+        expected=f"a folder with MINDsmall_train of {OFFICIAL_URL}",
+    )
+    parts = find_parts(folder)
     items = _merged([check_items(table) for part in parts for table in read_news(part)])
     impressions = pl.concat([read_behaviours(part) for part in parts])
     clicks, repeats = _clicks(impressions)

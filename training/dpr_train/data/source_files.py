@@ -8,6 +8,8 @@ from pathlib import Path, PurePosixPath
 from dpr_train.data.errors import DataError
 from dpr_train.data.wheel import file_sha256
 
+_DOWNLOADS = ("pypi", "official")  # sources of the data sets that are downloaded
+
 
 class SourceFiles:
     """The files of a folder, or of a zip whatever folders it has inside.
@@ -108,6 +110,31 @@ class SourceFiles:
             raise DataError(
                 "not a zip", file=str(self.path), expected="a folder or a zip", got=str(error)
             ) from error
+
+
+def local_source(source: str | Path | None, what: str, *, expected: str) -> Path:
+    """Return the path of a data set that is not downloaded.
+
+    Parameters
+    ----------
+    source : str or Path or None
+        A folder or a file; names of places to download from are none.
+    what, expected : str
+        Of the error.
+
+    Returns
+    -------
+    Path
+        ``source``.
+
+    Raises
+    ------
+    DataError
+        If no path is given.
+    """
+    if source is None or str(source) in _DOWNLOADS:
+        raise DataError(what, expected=f"source=, {expected}", got=repr(source))
+    return Path(source)
 
 
 def combined_sha256(paths: Sequence[Path]) -> str:
