@@ -57,6 +57,10 @@ class CudaRuntime:
     def cudaStreamCreate(self):
         return Status.success, 7
 
+    def cudaStreamDestroy(self, stream):
+        assert stream == 7
+        return (Status.success,)
+
     def cudaDriverGetVersion(self):
         return Status.success, self.version
 

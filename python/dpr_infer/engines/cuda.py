@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import weakref
 from typing import Any
 
 from numpy.typing import NDArray
@@ -25,6 +27,8 @@ class Cuda:
         self._runtime = import_cuda_runtime()
         self._device: int = self._call("cudaGetDevice")
         self.stream: int = int(self._call("cudaStreamCreate"))
+        # At exit the driver clears up by itself, and may be gone before us.
+        weakref.finalize(self, self._runtime.cudaStreamDestroy, self.stream).atexit = False
 
     @property
     def sm(self) -> str:
@@ -80,7 +84,7 @@ class Cuda:
 
 
 class DeviceArrays:
-    """Device memory by name, which grows as needed and is kept between calls.
+    """Device memory by name, which grows as needed, is kept between calls, and goes when this does.
 
     Parameters
     ----------
@@ -91,6 +95,7 @@ class DeviceArrays:
     def __init__(self, cuda: Cuda) -> None:
         self._cuda = cuda
         self._held: dict[str, tuple[int, int]] = {}  # address and bytes
+        weakref.finalize(self, _free_all, cuda, self._held).atexit = False
 
     def address(self, name: str, n_bytes: int) -> int:
         """Return the address of memory of at least so many bytes. Raises EngineError."""
@@ -103,7 +108,8 @@ class DeviceArrays:
             self._held[name] = address, n_bytes
         return address
 
-    def close(self) -> None:
-        """Give all of it back."""
-        while self._held:
-            self._cuda.free(self._held.popitem()[1][0])
+
+def _free_all(cuda: Cuda, held: dict[str, tuple[int, int]]) -> None:
+    while held:
+        with contextlib.suppress(EngineError):  # a device that failed has nothing to give back
+            cuda.free(held.popitem()[1][0])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from types import ModuleType
 
@@ -150,8 +151,18 @@ def test_device_memory_grows_is_kept_and_given_back(fake):
     assert arrays.address("b", 0) != first
     arrays.address("a", 101)
     assert sorted(len(memory) for memory in cuda.device.memory.values()) == [1, 101]
-    arrays.close()
+    del arrays
     assert cuda.device.memory == {}
+
+
+def test_a_recommender_that_goes_takes_its_device_memory_along(copy, fake):
+    add_plans(copy)
+    ours = Recommender(copy, engine="tensorrt")
+    ours.query([], "comedy")
+    assert fake[1].device.memory
+    del ours
+    gc.collect()
+    assert fake[1].device.memory == {}
 
 
 def test_no_gpu(copy, fake):
