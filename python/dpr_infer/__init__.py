@@ -3,6 +3,7 @@
 from typing import Any
 
 from dpr_infer._core import SearchCounters, simd_level
+from dpr_infer.bundle_extension import extend_bundle
 from dpr_infer.catalogue import Catalogue
 from dpr_infer.errors import (
     BundleError,
@@ -38,6 +39,7 @@ __all__ = [
     "UnknownItemError",
     "WhereError",
     "Wish",
+    "extend_bundle",
     "simd_level",
 ]
 

@@ -1,5 +1,6 @@
 # Looks into ONNX files before an engine does: nothing may lie outside the file. Engines follow a path that a graph
-# names, or an address in memory, so a graph that was forged could read what is none of its business.
+# names, or an address in memory, so a graph that was forged could read what is none of its business. Operators that are
+# not ONNX's own may do the like.
 #
 # ONNX is Protocol Buffers. The wire format is read here because the runtime does without the onnx package.
 
@@ -24,7 +25,8 @@ _WITHIN: dict[int, dict[int, int]] = {
     _TRAINING: {1: _GRAPH, 2: _GRAPH},
 }
 _EXTERNAL_DATA, _DATA_LOCATION, _EXTERNAL = 13, 14, 1
-_DOMAIN, _VERSION = 1, 2
+_DOMAIN, _VERSION, _NODE_DOMAIN = 1, 2, 7
+_ONNX = (b"", b"ai.onnx")
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
 # Our largest graph has some ten thousand fields, and graphs within graphs none.
@@ -33,7 +35,7 @@ _MAX_DEPTH = 32
 
 
 def check_onnx_file(path: Path, opset: int) -> None:
-    """Check that an ONNX file is whole, refers to nothing outside it, and has the opset that the manifest states.
+    """Check that an ONNX file is whole, needs nothing outside it, and has the opset that the manifest states.
 
     Parameters
     ----------
@@ -45,7 +47,8 @@ def check_onnx_file(path: Path, opset: int) -> None:
     Raises
     ------
     BundleError
-        If it is not, refers to something, has another opset, or is a bomb of millions of fields.
+        If it is not, refers to another file, has operators that are not ONNX's or another opset, or is a bomb of
+        millions of fields.
     """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -86,6 +89,10 @@ class _Walk:
                         if wire != _BYTES:
                             raise self._wrong(f"field {field} of a message must be a message")
                         todo.append((within[field], at, stop, depth + 1))
+                    elif message == _NODE and field == _NODE_DOMAIN and self._content[at:stop] not in _ONNX:
+                        raise BundleError(
+                            f"{self._name} must use ONNX's own operators alone; one is of another domain"
+                        )
         return found
 
     def _check_tensor(self, begin: int, end: int) -> None:
@@ -102,7 +109,7 @@ class _Walk:
                 domain = bytes(self._content[at:stop])
             elif field == _VERSION and wire == _VARINT:
                 version = self._varint(at, end)[0]
-        return [version] if domain in (b"", b"ai.onnx") else []
+        return [version] if domain in _ONNX else []
 
     def _fields_of(self, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
         """Return number, wire type, begin and end of each field of a message."""

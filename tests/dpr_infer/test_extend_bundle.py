@@ -18,8 +18,8 @@ import pytest
 
 import damaged_bundle
 import tiny_bundle
-from dpr_infer import BundleError, QueryError, Recommender, bundle_folder, extend_bundle
-from dpr_infer.extend_bundle import extend_bundle as extend
+from dpr_infer import BundleError, QueryError, Recommender, bundle_extension, bundle_folder
+from dpr_infer.bundle_extension import extend_bundle as extend
 
 IDS = tiny_bundle.item_ids(300)
 NEW = [f"new {n}" for n in range(150)]
@@ -264,7 +264,7 @@ def test_only_a_bundle_is_replaced_and_only_when_forced(paths, place):
     assert sorted(path.name for path in place.iterdir()) == ["dangling", "new", "other"]
 
 
-STEPS = [(extend_bundle, name) for name in ("build_index", "_write", "_longer", "seal", "open_all")] + [
+STEPS = [(bundle_extension, name) for name in ("build_index", "_write", "_longer", "seal", "open_all")] + [
     (bundle_folder, name) for name in ("sha256", "_finish", "_move", "_to_disk")
 ]
 
@@ -290,10 +290,10 @@ def test_an_error_in_the_middle_leaves_things_as_they_were(paths, place, monkeyp
 
 _EXTEND = """
 import json, os, signal, sys
-from dpr_infer import bundle_folder, extend_bundle
+from dpr_infer import bundle_extension, bundle_folder
 
 path, out, ids, step, after = sys.argv[1:]
-module = bundle_folder if hasattr(bundle_folder, step) else extend_bundle
+module = bundle_folder if hasattr(bundle_folder, step) else bundle_extension
 real, calls = getattr(module, step), []
 
 def die(*args, **options):
@@ -303,7 +303,7 @@ def die(*args, **options):
     return real(*args, **options)
 
 setattr(module, step, die)
-extend_bundle.extend_bundle(path, out, json.loads(ids), tags=[["War"]] * len(json.loads(ids)), force=True)
+bundle_extension.extend_bundle(path, out, json.loads(ids), tags=[["War"]] * len(json.loads(ids)), force=True)
 """
 
 

@@ -15,6 +15,7 @@ from dpr_infer._core import supported_simd_levels
 from dpr_infer.manifest import FORMAT_VERSIONS
 from golden import generate
 from golden.formula import answer
+from golden.other_reader import OtherReader
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 WITH_HNSW = [version for version in FORMAT_VERSIONS if (GOLDEN / f"v{version}" / "index.hnsw").exists()]
@@ -66,6 +67,13 @@ def test_in_a_batch_and_on_every_instruction_set(version, level, monkeypatch):
     answers = recommender.query_each([Query(**case["query"]) for case in cases])
     for got, case in zip(answers, cases, strict=True):
         check(got, case["answer"])
+
+
+@pytest.mark.parametrize("version", FORMAT_VERSIONS)
+def test_a_reader_written_from_the_document_alone_answers_alike(version):
+    reader = OtherReader(GOLDEN / f"v{version}")
+    for case in expected(version):
+        assert reader.query(**case["query"]) == (case["answer"]["items"], case["answer"]["scores"])
 
 
 @pytest.mark.parametrize("version", WITH_HNSW)

@@ -120,6 +120,15 @@ def test_the_opset_is_the_one_stated(copy):
         Recommender(copy)
 
 
+@pytest.mark.parametrize("domain", ["com.microsoft", "x"])
+def test_operators_of_others(copy, domain):
+    """onnxruntime's own read files, among other things."""
+    node = helper.make_node("EPContext", [], ["extra"], domain=domain, ep_cache_context="../x", embed_mode=0)
+    damaged_bundle.edit_graph(copy, "backbone", lambda model: model.graph.node.append(node))
+    with pytest.raises(BundleError, match=r"^backbone\.onnx must use ONNX's own operators alone"):
+        Recommender(copy)
+
+
 def nested(depth: int) -> bytes:
     """A graph in a branch of a graph, and so on."""
     content = b""

@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 
 from dpr_infer.bundle import check_files, read_manifest
+from dpr_infer.bundle_extension import extend_bundle
 from dpr_infer.cli.bundle_screen import show_manifest
 from dpr_infer.cli.screen import make_console
-from dpr_infer.extend_bundle import extend_bundle
 from dpr_infer.graph_contract import check_declared
 from dpr_infer.item_file import read_item_file
 from dpr_infer.recommender import Recommender
