@@ -18,7 +18,8 @@ SMALL = """(least) => [...document.querySelectorAll("button, select, summary, in
   .map((node) => [node, (node.type === "radio" ? node.parentElement.parentElement : node).getBoundingClientRect()])
   .filter(([, box]) => box.width && (box.height < least - 0.5 || box.width < least - 0.5))
   .map(([node, box]) => `${node.outerHTML.slice(0, 90)} ${box.width}x${box.height}`)"""
-TOO_WIDE = "document.documentElement.scrollWidth - innerWidth"
+# Not innerWidth: a phone's window grows with what is too wide for it.
+TOO_WIDE = "document.documentElement.scrollWidth - 320"
 
 
 def opened(new_page: Callable[..., Any], server: str, **options: Any) -> Any:
