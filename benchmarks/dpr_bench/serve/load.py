@@ -19,9 +19,22 @@ from dpr_bench.serve.workload import make_prompts, make_requests, write_bodies
 from dpr_bench.serve.wrk import WrkResult, run_wrk
 from dpr_infer import Recommender
 
-__all__ = ["FULL_PLAN", "NAIVE", "OURS", "QUICK_PLAN", "UNBATCHED", "LoadPlan", "LoadResults", "measure_load"]
+__all__ = [
+    "FULL_PLAN",
+    "NAIVE",
+    "NAIVES",
+    "NAIVE_POOL",
+    "OURS",
+    "QUICK_PLAN",
+    "UNBATCHED",
+    "LoadPlan",
+    "LoadResults",
+    "measure_load",
+]
 
-OURS, UNBATCHED, NAIVE = "dpr-serve", "dpr-serve, no batching", "naive server"
+OURS, UNBATCHED = "dpr-serve", "dpr-serve, no batching"
+NAIVE, NAIVE_POOL = "naive server", "naive server, pool of threads"
+NAIVES = (NAIVE, NAIVE_POOL)
 _REQUESTS = 512  # different bodies
 
 
@@ -34,7 +47,7 @@ class LoadPlan:
     seconds: int
 
 
-FULL_PLAN = LoadPlan(connections=(1, 2, 4, 8, 16, 32, 64, 128, 256), rounds=5, seconds=5)
+FULL_PLAN = LoadPlan(connections=(1, 2, 4, 8, 16, 32, 64, 128, 256), rounds=3, seconds=4)
 QUICK_PLAN = LoadPlan(connections=(1, 8, 32, 128, 256), rounds=1, seconds=4)
 
 
@@ -83,7 +96,7 @@ class LoadResults:
 
 
 def measure_load(bundle: Path, checkpoint: Path, plan: LoadPlan, watch: Watch) -> LoadResults:
-    """Measure dpr-serve with and without batching, and the naive server.
+    """Measure dpr-serve with and without batching, and the naive server in both ways that one writes it.
 
     Parameters
     ----------
@@ -110,7 +123,8 @@ def measure_load(bundle: Path, checkpoint: Path, plan: LoadPlan, watch: Watch) -
     servers = {
         OURS: dpr_serve(bundle),
         UNBATCHED: dpr_serve(bundle, "--max-batch", "1"),
-        NAIVE: naive_serve(checkpoint),
+        NAIVE: naive_serve(checkpoint, pool=False),
+        NAIVE_POOL: naive_serve(checkpoint, pool=True),
     }
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -120,7 +134,8 @@ def measure_load(bundle: Path, checkpoint: Path, plan: LoadPlan, watch: Watch) -
             stack.enter_context(serving(server))
         watch.step("comparing answers")
         agreement = check_agreement(servers[OURS].port, servers[NAIVE].port, requests)
-        check_agreement(servers[OURS].port, servers[UNBATCHED].port, requests)
+        for other in (UNBATCHED, NAIVE_POOL):
+            check_agreement(servers[OURS].port, servers[other].port, requests)
         rounds, batch_sizes = _measure_rounds(servers, bodies, plan, watch)
     return LoadResults(agreement=agreement, rounds=rounds, batch_sizes=batch_sizes)
 

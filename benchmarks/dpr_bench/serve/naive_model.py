@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ class _Reading:
 
 
 class NaiveModel:
-    """Answers what `dpr-serve` answers, by plain tensor operations over all items.
+    """Answers what `dpr-serve` answers, by plain tensor operations over all items. Safe to use from several threads.
 
     Parameters
     ----------
@@ -53,6 +54,7 @@ class NaiveModel:
         self._row_of = {item: row for row, item in enumerate(self._ids)}
         self._cache_size = cache_size
         self._cache: OrderedDict[str, _Reading] = OrderedDict()
+        self._lock = Lock()
         with torch.inference_mode():
             self._vectors = self._model.item_vectors()
 
@@ -97,16 +99,18 @@ class NaiveModel:
             raise UnknownItem(f"unknown item {error}") from None
 
     def _read(self, prompt: str) -> tuple[_Reading, bool]:
-        found = self._cache.get(prompt)
-        if found is not None:
-            self._cache.move_to_end(prompt)
-            return found, True
+        with self._lock:
+            found = self._cache.get(prompt)
+            if found is not None:
+                self._cache.move_to_end(prompt)
+                return found, True
         ids, mask = (torch.from_numpy(array) for array in tokenize(self._tokenizer, [prompt]))
         tokens, wish, _ = self._model.prompt_encoder(ids, mask, self._model.tag_embeddings)
         reading = _Reading(tokens, mask, wish, self._wishes(wish[0]))
-        self._cache[prompt] = reading
-        if len(self._cache) > self._cache_size:
-            self._cache.popitem(last=False)
+        with self._lock:
+            self._cache[prompt] = reading
+            if len(self._cache) > self._cache_size:
+                self._cache.popitem(last=False)
         return reading, False
 
     def _wishes(self, wish: Tensor) -> list[dict[str, Any]]:

@@ -207,10 +207,11 @@ def dpr_serve(
     return ServerProcess(words, port, ready_path="/v2/health/ready", environment=environment or {})
 
 
-def naive_serve(checkpoint: Path, *, core: int | None = SERVER_CORE) -> ServerProcess:
-    """The naive server, not started yet."""
+def naive_serve(checkpoint: Path, *, pool: bool, core: int | None = SERVER_CORE) -> ServerProcess:
+    """The naive server, its model on a pool of threads or on the event loop; not started yet."""
     port = free_port()
     words = [*pinned(core), sys.executable, "-m", "dpr_bench.serve.naive", str(checkpoint), str(port)]
+    words.append("pool" if pool else "loop")
     return ServerProcess(words, port, ready_path="/health", environment={"OMP_NUM_THREADS": "1"})
 
 

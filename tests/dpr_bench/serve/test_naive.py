@@ -19,9 +19,9 @@ def model(checkpoint: Path) -> NaiveModel:
     return NaiveModel(checkpoint, cache_size=2)
 
 
-@pytest.fixture(scope="module")
-def client(model: NaiveModel) -> Iterator[TestClient]:
-    with TestClient(build_naive_app(model)) as started:
+@pytest.fixture(scope="module", params=[False, True], ids=["loop", "pool"])
+def client(model: NaiveModel, request: pytest.FixtureRequest) -> Iterator[TestClient]:
+    with TestClient(build_naive_app(model, pool=request.param)) as started:
         yield started
 
 
