@@ -157,14 +157,12 @@ def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
         yield from places(inner, (*place, key))
 
 
-@settings(FEW, max_examples=300)
-@given(data=st.data())
-def test_values_of_the_manifest(original, folder, opener, data):
-    manifest = json.loads((original / "manifest.json").read_text())
-    everywhere = list(places(manifest))
+def changed_values(data: st.DataObject, document: Any) -> Any:
+    """Change or leave out one or two values of a document."""
+    everywhere = list(places(document))
     for _ in range(data.draw(st.integers(1, 2))):
         *path, last = data.draw(st.sampled_from(everywhere))
-        inner = manifest
+        inner = document
         try:
             for key in path:
                 inner = inner[key]
@@ -174,8 +172,27 @@ def test_values_of_the_manifest(original, folder, opener, data):
                 del inner[last]
         except (KeyError, IndexError, TypeError):
             continue  # what was changed before is not there any more
+    return document
+
+
+@settings(FEW, max_examples=300)
+@given(data=st.data())
+def test_values_of_the_manifest(original, folder, opener, data):
+    manifest = changed_values(data, json.loads((original / "manifest.json").read_text()))
     try:
         (folder / "manifest.json").write_text(json.dumps(manifest))
         check(opener, folder)
     finally:
         restore(folder, original, "manifest.json")
+
+
+@settings(FEW, max_examples=100)
+@given(data=st.data())
+def test_values_of_the_tokenizer(original, folder, opener, data):
+    tokenizer = changed_values(data, json.loads((original / "tokenizer.json").read_text()))
+    try:
+        (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+        tiny_bundle.reseal(folder)
+        check(opener, folder, verify="full")
+    finally:
+        restore(folder, original, "tokenizer.json", "manifest.json")
