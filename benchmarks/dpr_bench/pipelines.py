@@ -5,19 +5,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 import torch
 from tokenizers import Tokenizer
+from torch import Tensor
 
 from dpr_infer import Recommender
 from dpr_infer.manifest import Manifest
 from dpr_train.checkpoint import load_checkpoint
+from dpr_train.metrics import mask_items
 from dpr_train.prompt_encoder import tokenize
-from dpr_train.sequences import pad_left
+from dpr_train.sequences import pad_to_longest
+from dpr_train.stages.prompt_pool import stack_prompts
 
 __all__ = ["EagerPipeline", "OnnxNumpyPipeline", "OurPipeline", "Pipeline"]
 
@@ -83,12 +86,12 @@ class OnnxNumpyPipeline:
     def search(self, histories: Histories, prompts: Sequence[str], k: int) -> Rows:
         """See :class:`Pipeline`."""
         rows = [np.array([self._row_of[i] for i in history]) for history in histories]
-        items = _left_padded(rows, self._manifest.history_limit)
+        items = pad_to_longest(rows, self._manifest.history_limit)
         (user,) = self._sessions["backbone"].run(None, {"items": items})
         shares = [self._prompt(p) for p in prompts]
         keys, mask = _padded([share["keys"] for share in shares])
         values, _ = _padded([share["values"] for share in shares])
-        feeds = {
+        feeds: dict[str, npt.NDArray[Any]] = {
             name: np.stack([share[name] for share in shares]) for name in ("hidden", "sides", "strengths")
         }
         feeds |= {"user": user, "keys": keys, "values": values, "attention_mask": mask}
@@ -131,29 +134,25 @@ class EagerPipeline:
         self._row_of = {item: row for row, item in enumerate(loaded.items["item_id"].to_pylist())}
         with torch.no_grad():
             self._vectors = self._model.item_vectors()
-        self._cache: dict[str, tuple[Array, Array]] = {}
+        self._cache: dict[str, tuple[Tensor, Tensor]] = {}
 
     @torch.no_grad()
     def search(self, histories: Histories, prompts: Sequence[str], k: int) -> Rows:
         """See :class:`Pipeline`."""
         model = self._model
         rows = [np.array([self._row_of[i] for i in history]) for history in histories]
-        user = model.backbone(torch.from_numpy(_left_padded(rows, model.backbone.max_history)))
-        tokens, mask, wish = map(torch.from_numpy, _stack([self._prompt(p) for p in prompts]))
-        experts, gates = model.fusion(user, tokens, mask, wish, model.tag_vectors)
-        scores = model.score(user, experts, gates, self._vectors)
-        for query, history in enumerate(rows):
-            scores[query, torch.from_numpy(history)] = float("-inf")
-        return torch.topk(scores, k).indices.numpy()
+        user = model.backbone(torch.from_numpy(pad_to_longest(rows, model.backbone.max_history)))
+        scores = model.steered(user, *stack_prompts([self._prompt(p) for p in prompts]), self._vectors)
+        return torch.topk(mask_items(scores, rows), k).indices.numpy()
 
-    def _prompt(self, text: str) -> tuple[Array, Array]:
+    def _prompt(self, text: str) -> tuple[Tensor, Tensor]:
         found = self._cache.get(text)
         if found is None:
             ids, mask = tokenize(self._tokenizer, [text])
             tokens, wish, _ = self._model.prompt_encoder(
                 torch.from_numpy(ids), torch.from_numpy(mask), self._model.tag_embeddings
             )
-            found = self._cache[text] = tokens[0].numpy(), wish[0].numpy()
+            found = self._cache[text] = tokens[0], wish[0]
         return found
 
     def forget(self) -> None:
@@ -165,15 +164,6 @@ def _catalogue(bundle: Path) -> dict[str, Array]:
     from safetensors.numpy import load_file
 
     return load_file(bundle / "catalogue.safetensors")
-
-
-def _left_padded(rows: Sequence[Rows], limit: int) -> Rows:
-    return pad_left(rows, max(1, min(limit, max(len(history) for history in rows))))
-
-
-def _stack(encoded: Sequence[tuple[Array, Array]]) -> tuple[Array, npt.NDArray[np.int64], Array]:
-    tokens, mask = _padded([tokens for tokens, _ in encoded])
-    return tokens, mask, np.stack([wish for _, wish in encoded])
 
 
 def _padded(sequences: Sequence[Array]) -> tuple[Array, npt.NDArray[np.int64]]:

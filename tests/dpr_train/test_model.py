@@ -106,6 +106,17 @@ def test_without_a_wish_or_strength_the_ranking_is_plain(encoder_folder: Path, p
 
 
 @torch.no_grad()
+def test_steered_scores_are_those_of_fusion_and_item_vectors(encoder_folder: Path) -> None:
+    model = make(encoder_folder)
+    user, tokens = torch.randn(BATCH, 8), torch.randn(BATCH, 4, model.prompt_encoder.token_dim)
+    prompts = tokens, torch.ones(BATCH, 4, dtype=torch.int64), torch.rand(BATCH, len(TAGS), 2)
+    experts, gates = model.fusion(user, *prompts, model.tag_vectors)
+    items = model.item_vectors()
+    assert torch.equal(model.steered(user, *prompts), model.score(user, experts, gates, items))
+    assert torch.equal(model.steered(user, *prompts, items[:5]), model.score(user, experts, gates, items[:5]))
+
+
+@torch.no_grad()
 def test_an_item_vector_is_its_collaborative_part_the_sum_of_its_tags_and_its_text(
     encoder_folder: Path,
 ) -> None:

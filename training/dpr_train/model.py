@@ -152,6 +152,33 @@ class DPR(nn.Module):
                 penalty = penalty + gate * self.phi(reached)
         return query @ items.T - strength * penalty
 
+    def steered(
+        self,
+        user: Tensor,
+        tokens: Tensor,
+        attention_mask: Tensor,
+        wish: Tensor,
+        items: Tensor | None = None,
+    ) -> Tensor:
+        """Scores of all items, steered by encoded prompts.
+
+        Parameters
+        ----------
+        user : Tensor
+            float32 (B, dc).
+        tokens, attention_mask, wish : Tensor
+            float32 (B, T, p), int64 (B, T) and float32 (B, G, 2), as the prompt encoder gives them.
+        items : Tensor, optional
+            float32 (N, D), from :meth:`item_vectors`, where they are at hand.
+
+        Returns
+        -------
+        Tensor
+            float32 (B, N).
+        """
+        experts, gates = self.fusion(user, tokens, attention_mask, wish, self.tag_vectors)
+        return self.score(user, experts, gates, self.item_vectors() if items is None else items)
+
     def phi(self, x: Tensor) -> Tensor:
         """The penalty's shape, >= 0: relu, or softplus with the configured gain."""
         if self.config.steering.phi == "relu":

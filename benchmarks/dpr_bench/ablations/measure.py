@@ -84,9 +84,7 @@ def measure(
 def _score(model: DPR, user: Tensor, case: Case, part: slice, items: Tensor) -> Tensor:
     if case.wording == PLAIN:
         return model.backbone.logits(user)
-    tokens, mask, wish = stack_prompts(case.encoded[part])
-    experts, gates = model.fusion(user, tokens, mask, wish, model.tag_vectors)
-    return model.score(user, experts, gates, items)
+    return model.steered(user, *stack_prompts(case.encoded[part]), items)
 
 
 def _share(top: IntArray, tags: npt.NDArray[np.bool_], wished: IntArray) -> FloatArray:

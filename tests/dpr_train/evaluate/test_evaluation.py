@@ -55,20 +55,18 @@ def obedient_model() -> SimpleNamespace:
         def __call__(self, items: Tensor) -> Tensor:
             return torch.zeros(len(items), 1)
 
-    def score(user: Tensor, experts: Tensor, gates: None, items: Tensor) -> Tensor:
-        return plain(user) + 100 * (experts[..., 0] - experts[..., 1]) @ tags.T
+    def steered(user: Tensor, tokens: Tensor, mask: Tensor, wish: Tensor, items: Tensor) -> Tensor:
+        return plain(user) + 100 * (wish[..., 0] - wish[..., 1]) @ tags.T
 
     return SimpleNamespace(
         eval=lambda: None,
         config=SimpleNamespace(tags=TAGS),
         tag_matrix=tags,
         tag_embeddings=torch.zeros(3, 1),
-        tag_vectors=None,
         item_vectors=lambda: torch.zeros(N, 1),
         backbone=Backbone(),
         prompt_encoder=Encoder(),
-        fusion=lambda user, tokens, mask, wish, vectors: (wish, None),
-        score=score,
+        steered=steered,
     )
 
 

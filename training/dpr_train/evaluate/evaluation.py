@@ -149,9 +149,7 @@ class _Evaluation:
     def steered(self, task: TaskQueries, encoded: Sequence[tuple[Tensor, Tensor]]) -> Scorer:
         def score(part: slice) -> Tensor:
             user = self.users[task.users[part]]
-            tokens, mask, wish = stack_prompts(encoded[part])
-            experts, gates = self.model.fusion(user, tokens, mask, wish, self.model.tag_vectors)
-            return self.model.score(user, experts, gates, self.items)
+            return self.model.steered(user, *stack_prompts(encoded[part]), self.items)
 
         return score
 

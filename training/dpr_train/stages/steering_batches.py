@@ -78,9 +78,7 @@ def steering_losses(
     pool, prompts
         The pool, and the row of each example's prompt, int64 (B,).
     """
-    tokens, mask, wish = pool.batch(list(prompts))
-    experts, gates = model.fusion(user, tokens, mask, wish, model.tag_vectors)
-    log_p = torch.log_softmax(model.score(user, experts, gates, model.item_vectors()), dim=1)  # (B, N)
+    log_p = torch.log_softmax(model.steered(user, *pool.batch(list(prompts))), dim=1)  # (B, N)
     p = log_p.exp()
     asked, refused = (torch.from_numpy(x[prompts]).float() for x in (pool.asked, pool.refused))  # (B, G)
     has = model.tag_matrix  # (N, G)
