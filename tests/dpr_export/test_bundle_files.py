@@ -110,6 +110,8 @@ def test_sizes_are_the_models(made):
         "item": config.backbone.dim + steering.side_dim,
         "token": model.prompt_encoder.token_dim,
         "experts": len(steering.experts),
+        "fusion": steering.fusion_dim,
+        "hidden": 2 * steering.fusion_dim,
     }
     assert manifest_of(made)["tags"] == list(config.tags)
     assert manifest_of(made)["wish_threshold"] == steering.wish_threshold

@@ -112,30 +112,54 @@ def test_prompt_encoder(made, batch, length, tags):
     assert ((got["released"] >= 0) & (got["released"] <= 1)).all()
 
 
-def test_a_wish_that_names_no_tag_is_lifted_alike(sasrec, tmp_path):
+def nameless_wishes(sasrec, roles: list[float], tags: int):
+    """A model that reads wishes without a name, these classes above all in every token, and prompts for it."""
     model = copy.deepcopy(sasrec.checkpoint.model)
     rng = np.random.default_rng(0)
     mask = some_mask(rng, 40, 8)
     feed = {
         "input_ids": rng.integers(5, 100, mask.shape) * mask,
         "attention_mask": mask,
-        "tag_embeddings": rng.standard_normal((6, model.prompt_encoder.token_dim)).astype(np.float32),
+        "tag_embeddings": rng.standard_normal((tags, model.prompt_encoder.token_dim)).astype(np.float32),
     }
     head = model.prompt_encoder.head
-    with torch.no_grad():  # every token asks, and none names a tag
-        head.reader.role[-1].bias.copy_(torch.tensor([0.0, 20.0, 0.0]))
+    with torch.no_grad():
+        head.reader.role[-1].bias.copy_(torch.tensor(roles))
         head.match_bias.fill_(-50.0)
     _, plain, _ = pytorch(model.prompt_encoder, feed)
-    head.lift_above.fill_(-1e3)
-    _, wish, _ = pytorch(model.prompt_encoder, feed)
     assert (plain < 0.5).all()
-    assert ((wish[..., 0] > 0.5).sum(axis=1) == 1).all()  # the nearest tag of each prompt
-    graphs = export_graphs(model, tmp_path)
+    head.lift_above.fill_(-1e3)
+    return model, feed
+
+
+def graph_wishes(model, feed, folder) -> np.ndarray:
+    graphs = export_graphs(model, folder)
     session = onnxruntime.InferenceSession(
-        tmp_path / graphs["prompt_encoder"].file, providers=["CPUExecutionProvider"]
+        folder / graphs["prompt_encoder"].file, providers=["CPUExecutionProvider"]
     )
-    (got,) = session.run(["wish"], feed)
-    np.testing.assert_allclose(got, wish, rtol=0, atol=TOLERANCE)
+    return session.run(["wish"], feed)[0]
+
+
+def test_a_wish_that_names_no_tag_is_lifted_alike(sasrec, tmp_path):
+    model, feed = nameless_wishes(sasrec, [0.0, 20.0, 0.0], tags=6)  # every token asks
+    _, wish, _ = pytorch(model.prompt_encoder, feed)
+    assert ((wish[..., 0] > 0.5).sum(axis=1) == 1).all()  # the nearest tag of each prompt
+    np.testing.assert_allclose(graph_wishes(model, feed, tmp_path), wish, rtol=0, atol=TOLERANCE)
+
+
+def test_a_tag_nearest_to_a_request_and_a_refusal_is_lifted_to_neither_alike(sasrec, tmp_path):
+    model, feed = nameless_wishes(sasrec, [-20.0, 0.0, 0.0], tags=2)
+    with torch.no_grad():
+        model.prompt_encoder.head.reader.role[-1].weight.mul_(100.0)  # some tokens ask, others refuse
+        ids, mask = (torch.from_numpy(feed[name]) for name in ("input_ids", "attention_mask"))
+        classes = model.prompt_encoder.understand(ids, mask, torch.from_numpy(feed["tag_embeddings"])).roles
+    _, wish, _ = pytorch(model.prompt_encoder, feed)
+    sure = (torch.softmax(classes, -1)[..., 1:] * mask[..., None]).amax(1).numpy() > 0.5  # (B, 2)
+    lifted = (wish > 0.5).any(1)
+    assert (sure.all(1) & ~lifted.any(1)).any()  # both wishes come nearest to one tag
+    assert (sure.all(1) & lifted.all(1)).any()
+    assert (wish < 0.5).any(2).all()
+    np.testing.assert_allclose(graph_wishes(model, feed, tmp_path), wish, rtol=0, atol=TOLERANCE)
 
 
 def fusion_feed(made, batch: int, length: int, tags: int) -> dict[str, np.ndarray]:

@@ -197,6 +197,18 @@ def test_a_tag_wished_for_is_never_lifted_to_its_opposite() -> None:
     assert torch.equal(understood.wish, heard(tokens, lift_above=1e4).wish)
 
 
+def test_a_tag_that_is_nearest_to_a_request_and_to_a_refusal_is_lifted_to_neither() -> None:
+    both = [(ASKED, {0: -2.0, 1: -3.0}), (REFUSED, {0: -1.0, 2: -3.0})]
+    understood = heard(both, lift_above=-4.0)
+    assert wishes(understood) == [(set(), set())]
+    assert torch.equal(understood.wish, heard(both, lift_above=1e4).wish)
+    # One of them alone is lifted, and so are both if they are nearest to different tags, or only one is near enough.
+    assert wishes(heard(both[:1], lift_above=-4.0)) == [({0}, set())]
+    apart = [(ASKED, {0: -2.0, 1: -3.0}), (REFUSED, {0: -3.0, 2: -1.0})]
+    assert wishes(heard(apart, lift_above=-4.0)) == [({0}, {2})]
+    assert wishes(heard(both, lift_above=-1.5)) == [(set(), {0})]
+
+
 def test_nothing_is_lifted_without_a_token_that_carries_a_wish() -> None:
     assert wishes(heard([(NO_WISH, {1: -1.0})], lift_above=-4.0)) == [(set(), set())]
     padded = [(NO_WISH, {}), (ASKED, {1: -1.0})]

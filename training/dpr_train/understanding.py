@@ -48,7 +48,8 @@ class Understanding:
         """float32 (B, G, 2) in [0, 1]: how much each tag is asked for, and how much refused.
 
         Where tokens carry a wish of some polarity and no tag is present with it, the tag that comes nearest to those
-        tokens is taken, if it is nearer than ``lift_above``: what training never named is recognised more faintly.
+        tokens is taken, if it is nearer than ``lift_above``: what training never named is recognised more faintly. A tag
+        that comes nearest to both a request and a refusal is taken for neither: which of them it is near is not known.
         """
         plain = torch.sigmoid(self.presence)[..., None] * self.polarity[..., ASKED:]  # (B, G, 2)
         if plain.shape[1] == 0:
@@ -59,7 +60,7 @@ class Understanding:
         sure = (carried.exp() * self.real[..., None]).amax(dim=1, keepdim=True)
         unheard = (sure >= 0.5) & (plain.amax(dim=1, keepdim=True) < 0.5) & (nearest > self.lift_above)
         lifted = unheard & (nearness == nearest) & (plain.flip(-1) < 0.5)
-        return torch.where(lifted, sure, plain)
+        return torch.where(lifted & ~lifted.all(dim=-1, keepdim=True), sure, plain)
 
     @property
     def released(self) -> Tensor:
