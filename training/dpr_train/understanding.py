@@ -48,8 +48,8 @@ class Understanding:
         """float32 (B, G, 2) in [0, 1]: how much each tag is asked for, and how much refused.
 
         Where tokens carry a wish of some polarity and no tag is present with it, the tag that comes nearest to those
-        tokens is taken, if it is nearer than ``lift_above``: what training never named is recognised more faintly. A
-        tag that comes nearest to both a request and a refusal is taken for neither: nothing says which it belongs to.
+        tokens is taken, if it is nearer than ``lift_above``: what training never named is recognised more faintly.
+        Where one tag comes nearest to both a request and a refusal, it is taken for neither.
         """
         plain = torch.sigmoid(self.presence)[..., None] * self.polarity[..., ASKED:]  # (B, G, 2)
         if plain.shape[1] == 0:
