@@ -37,7 +37,7 @@ def test_it_is_ready_then_looked_at_then_gone():
         assert held.threads == 1
         assert server.metric("name") == 3.0
         assert server.metric("name", 'label="x"') == 2.5
-        assert server.metric("nam") == 0.0
+        assert server.metric("other") == 0.0
     assert not server.running
     with pytest.raises(OSError, match="refused"), Client(server.port) as client:
         client.get("/ready")
