@@ -28,7 +28,7 @@ from dpr_train.run import train
 
 LONGEST = 32  # tokens that the tiny encoder takes
 _UNDERSTANDING = UnderstandingStage(
-    steps=200,
+    steps=300,
     batch_size=32,
     lr_encoder=1e-2,
     lr_head=1e-2,

@@ -154,7 +154,7 @@ def test_a_few_steps_teach_something_and_measure_now_and_then(
     losses = ("presence", "polarity", "class", "match", "content")
     assert [set(metrics) - {"measured"} for metrics in log] == [set(losses)] * 3
     assert [metrics.get("measured") for metrics in log] == [None, 1, 2]  # every second chunk, and the last
-    assert sum(log[-1][name] for name in losses) < 0.8 * sum(log[0][name] for name in losses)
+    assert sum(log[-1][name] for name in losses) < 0.9 * sum(log[0][name] for name in losses)
     assert not encoder.training
     changed = {name for name, tensor in encoder.state_dict().items() if not torch.equal(tensor, before[name])}
     assert all(name.startswith(("encoder.encoder.layer.1.", "head.")) for name in changed)
