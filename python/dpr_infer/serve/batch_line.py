@@ -6,6 +6,7 @@ from __future__ import annotations
 from asyncio import Future
 from collections import deque
 from collections.abc import Sequence
+from math import inf
 from queue import Empty, SimpleQueue
 from time import perf_counter
 
@@ -78,6 +79,7 @@ class BatchLine:
         self._inbox: SimpleQueue[Call | None] = SimpleQueue()
         self._line: deque[Call] = deque()
         self._ended = False
+        self._idle_since = inf  # who comes later finds the engine idle
         # Each is written by one thread, so that neither needs a lock.
         self._n_put = self._n_taken = 0
 
@@ -95,6 +97,10 @@ class BatchLine:
         """Say that no more calls come. For the event loop's thread."""
         self._inbox.put(None)
 
+    def idle(self) -> None:
+        """Say that the engine has done what it took, before anybody hears of it. For the engine thread."""
+        self._idle_since = perf_counter()
+
     def take(self) -> list[tuple[Call, int]]:
         """Wait for queries, and take as many as go together. For the engine thread.
 
@@ -110,7 +116,8 @@ class BatchLine:
         while not batch:
             self._receive()
             if self._line:
-                self._wait_for_company()
+                if self._line[0].since < self._idle_since:
+                    self._wait_for_company()
             elif self._ended:
                 break
             else:

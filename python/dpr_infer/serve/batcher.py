@@ -142,6 +142,7 @@ class Batcher:
     def _run(self, loop: AbstractEventLoop, ended: Future[None]) -> None:
         while batch := self._line.take():
             finished = self._answer(batch)
+            self._line.idle()  # whoever is told may ask again before the line is looked at
             # One wake-up a batch: each costs a system call and a switch of threads.
             _tell(loop, _hand_over, finished)
         _tell(loop, ended.set_result, None)
