@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpr_infer.errors import BundleError
-from dpr_infer.parquet_pages import ColumnChunk, text_bytes
+from dpr_infer.parquet_footer import Footer, read_footer
+from dpr_infer.parquet_pages import text_bytes
 
 Kind = Literal["strings", "lists of strings"]
 # A file may hold so much however few its rows are, and so much a row.
@@ -60,36 +61,35 @@ def read_columns(
         "thrift_string_size_limit": _MAX_FOOTER_STRING,
     }
     try:
+        content = _mapped(path)
+        footer = _footer(path.name, content, rows, max_rows)
         with pq.ParquetFile(path, **limits) as file:
-            _check_rows(path.name, file.metadata, rows, max_rows)
             _check_types(path.name, file.schema_arrow, wanted, pa.types)
-            with _mapped(path) as content:
-                for name in wanted:
-                    _check_size(
-                        f"{path.name}: {name}", file.metadata, _leaf(path.name, file.schema, name), content
-                    )
+            for name in wanted:
+                _check_size(f"{path.name}: {name}", footer, _leaf(path.name, file.schema, name), content)
             table = file.read(columns=list(wanted), use_threads=False)
         table.validate(full=True)
-        if table.num_rows != file.metadata.num_rows:
+        if table.num_rows != footer.rows:
             raise BundleError(
-                f"{path.name} must have {file.metadata.num_rows} rows, as it says; it has {table.num_rows}"
+                f"{path.name} must have {footer.rows} rows, as it says; it has {table.num_rows}"
             )
         return {
             name: _column(f"{path.name}: {name}", table.column(name), kind) for name, kind in wanted.items()
         }
-    except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # ValueError: an empty file
         raise BundleError(f"{path.name} must be a valid Parquet file: {error}") from None
 
 
-def _check_rows(name: str, metadata: Any, rows: int | None, max_rows: int) -> None:
-    got = metadata.num_rows
-    if rows is not None and got != rows:
-        raise BundleError(f"{name} must have {rows} rows; got {got}")
-    if not 0 <= got <= max_rows:
-        raise BundleError(f"{name} must have at most {max_rows} rows; got {got}")
-    of_groups = [metadata.row_group(g).num_rows for g in range(metadata.num_row_groups)]
-    if sum(of_groups) != got or min(of_groups, default=0) < 0:
-        raise BundleError(f"{name} must have row groups of {got} rows in all; they have {sum(of_groups)}")
+def _footer(name: str, content: Any, rows: int | None, max_rows: int) -> Footer:
+    try:
+        footer = read_footer(content)
+    except BundleError as error:
+        raise BundleError(f"{name} {error}") from None
+    if rows is not None and footer.rows != rows:
+        raise BundleError(f"{name} must have {rows} rows; got {footer.rows}")
+    if footer.rows > max_rows:
+        raise BundleError(f"{name} must have at most {max_rows} rows; got {footer.rows}")
+    return footer
 
 
 def _check_types(name: str, schema: Any, wanted: Mapping[str, Kind], types: Any) -> None:
@@ -113,22 +113,20 @@ def _leaf(name: str, schema: Any, column: str) -> int:
     return found[0]
 
 
-def _check_size(place: str, metadata: Any, leaf: int, content: Any) -> None:
+def _check_size(place: str, footer: Footer, leaf: int, content: Any) -> None:
     """Refuse a column that would take far more memory than its rows explain."""
-    most_values = max(_LEAST_VALUES, _VALUES_A_ROW * metadata.num_rows)
-    most_bytes = max(_LEAST_BYTES, _BYTES_A_ROW * metadata.num_rows)
+    most_values = max(_LEAST_VALUES, _VALUES_A_ROW * footer.rows)
+    most_bytes = max(_LEAST_BYTES, _BYTES_A_ROW * footer.rows)
     values = n_bytes = 0
-    for g in range(metadata.num_row_groups):
-        column = metadata.row_group(g).column(leaf)
-        values += column.num_values
+    for columns in footer.columns:
+        if leaf >= len(columns):
+            raise BundleError(f"{place} must be in every row group; it is not")
+        chunk = columns[leaf]
+        values += chunk.values
         if values > most_values:
             raise BundleError(f"{place} must have at most {most_values} entries; it has {values} or more")
-        if not column.num_values:  # no page is read then, and where one would lie is not always said
+        if not chunk.values:  # no page is read then, and where one would lie is not always said
             continue
-        begin, dictionary = column.data_page_offset, column.dictionary_page_offset
-        if dictionary is not None and 0 < dictionary < begin:
-            begin = dictionary
-        chunk = ColumnChunk(begin, column.total_compressed_size, column.num_values, column.compression)
         try:
             n_bytes += text_bytes(content, chunk, most_bytes - n_bytes)
         except BundleError as error:

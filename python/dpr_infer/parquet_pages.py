@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dpr_infer.errors import BundleError
+from dpr_infer.thrift_compact import CompactReader, whole_number
 
 _DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_V2 = 0, 2, 3
 _OF_PAGE = {
@@ -19,15 +20,10 @@ _OF_PAGE = {
 # latter stands for the former on the page of the dictionary itself.
 _PLAIN, _OLD_PLAIN, _DICTIONARY_ENCODINGS = 0, 2, (2, 8)
 _LENGTH_BYTES = 4
-_CODECS = {"LZ4": "lz4_raw"}
+# What pyarrow calls them. LZ4 of the older kind, with a frame of its own, it does not decompress alone.
+_CODECS = {"SNAPPY": "snappy", "GZIP": "gzip", "BROTLI": "brotli", "ZSTD": "zstd", "LZ4_RAW": "lz4_raw"}
 # Writers stop a dictionary at 1 MiB, or at a few.
 _MAX_DICTIONARY_BYTES = 2**24
-_MAX_NESTING = 8
-
-# Types of the fields of Thrift's compact protocol.
-_TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
-_FIXED_BYTES = {_TRUE: 0, _FALSE: 0, _BYTE: 1, _DOUBLE: 8}
-Fields = dict[int, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +109,18 @@ class _Page:
 
 
 def _pages(file: Any, at: int, end: int) -> Iterator[_Page]:
+    reader = CompactReader(file)
     while at < end:
-        header, at = _struct(file, at, _MAX_NESTING)
-        kind, size, stored = (_number(header, field) for field in (1, 2, 3))
+        header, at = reader.struct(at)
+        kind, size, stored = (whole_number(header, field) for field in (1, 2, 3))
         if at + stored > end:
             raise BundleError("must have pages that lie within it; one does not")
         if kind in _OF_PAGE:
             of_page = header.get(_OF_PAGE[kind])
             if not isinstance(of_page, dict):
                 raise BundleError("must have pages with whole headers; one lacks a part")
-            encoding = _number(of_page, 4 if kind == _DATA_PAGE_V2 else 2)
-            yield _Page(kind, encoding, _number(of_page, 1), size, at, at + stored)
+            encoding = whole_number(of_page, 4 if kind == _DATA_PAGE_V2 else 2)
+            yield _Page(kind, encoding, whole_number(of_page, 1), size, at, at + stored)
         at += stored
 
 
@@ -139,7 +136,11 @@ def _longest(file: Any, page: _Page, codec: str) -> int:
     content = bytes(file[page.begin : page.end])
     if codec != "UNCOMPRESSED":
         try:
-            content = pa.decompress(content, page.bytes, _CODECS.get(codec, codec.lower()), asbytes=True)
+            content = pa.decompress(content, page.bytes, _CODECS[codec], asbytes=True)
+        except KeyError:
+            raise BundleError(
+                f"must be compressed by one of {', '.join(_CODECS)} or not at all; got {codec}"
+            ) from None
         except (pa.ArrowException, OSError, ValueError) as error:
             raise BundleError(f"must have a dictionary that can be decompressed: {error}") from None
     at = longest = 0
@@ -152,69 +153,3 @@ def _longest(file: Any, page: _Page, codec: str) -> int:
                 f"must have the {page.values} values in a dictionary that it says; it ends before"
             )
     return longest
-
-
-def _number(fields: Fields, field: int) -> int:
-    value = fields.get(field)
-    if not isinstance(value, int) or value < 0:
-        raise BundleError(f"must have pages with sound headers; one has {value!r:.50} as field {field}")
-    return value
-
-
-def _struct(file: Any, at: int, depth: int) -> tuple[Fields, int]:
-    """Read a struct; return its fields by number, and where it ends. What is no number or struct is passed over."""
-    if not depth:
-        raise BundleError("must have pages with flat headers; one nests too deeply")
-    fields: Fields = {}
-    number = 0
-    while True:
-        byte, at = _byte(file, at)
-        if not byte:
-            return fields, at
-        step, kind = byte >> 4, byte & 15
-        if step:
-            number += step
-        else:
-            number, at = _zigzag(file, at)
-        fields[number], at = _value(file, at, kind, depth)
-
-
-def _value(file: Any, at: int, kind: int, depth: int) -> tuple[Any, int]:
-    if kind in (_I16, _I32, _I64):
-        return _zigzag(file, at)
-    if kind == _STRUCT:
-        return _struct(file, at, depth - 1)
-    if kind == _BINARY:
-        length, at = _varint(file, at)
-        return None, _skip(file, at, length)
-    if kind in _FIXED_BYTES:
-        return None, _skip(file, at, _FIXED_BYTES[kind])
-    # Headers of pages have no lists, sets or maps.
-    raise BundleError(f"must have pages with sound headers; one has a field of type {kind}")
-
-
-def _skip(file: Any, at: int, length: int) -> int:
-    if at + length > len(file):
-        raise BundleError("must have pages with whole headers; one ends with the file")
-    return at + length
-
-
-def _byte(file: Any, at: int) -> tuple[int, int]:
-    return file[_skip(file, at, 1) - 1], at + 1
-
-
-def _varint(file: Any, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte, at = _byte(file, at)
-        value |= (byte & 127) << shift
-        shift += 7
-        if byte < 128:
-            return value, at
-        if shift > 63:
-            raise BundleError("must have pages with sound headers; one has a number without an end")
-
-
-def _zigzag(file: Any, at: int) -> tuple[int, int]:
-    value, at = _varint(file, at)
-    return (value >> 1) ^ -(value & 1), at
