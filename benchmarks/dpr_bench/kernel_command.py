@@ -31,7 +31,7 @@ _TABLE_WIDTH = 96  # of the goals, where the terminal does not say
 # Graphs that are built hastily fit into a quick run.
 _QUICK_CONSTRUCTION, _CONSTRUCTION = 100, 200
 _QUICK_BUDGET = Budget(seconds=18, round_seconds=2.5, fewest_rounds=5, most_rounds=25)
-_GOAL_BUDGET = Budget(seconds=60, round_seconds=4, fewest_rounds=9, most_rounds=50)
+_GOAL_BUDGET = Budget(seconds=30, round_seconds=3, fewest_rounds=9, most_rounds=50)
 _CELL_BUDGET = Budget(seconds=3, round_seconds=1, fewest_rounds=3, most_rounds=25)
 _CURVE_BUDGET = Budget(seconds=6, round_seconds=1.5, fewest_rounds=3, most_rounds=25)
 
