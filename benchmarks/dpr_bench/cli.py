@@ -8,11 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from dpr_bench.latency import LatencyRow, measure_latency
-from dpr_bench.machine import describe_machine
-from dpr_bench.report import write_latency
 from dpr_infer import DprError
 from dpr_train.checkpoint import CheckpointError
 from dpr_train.data import DataError
@@ -31,19 +27,48 @@ def benchmarks() -> None:
 @app.command()
 def latency(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="Checkpoint of the bundle: adds PyTorch eager as a peer.")
+    checkpoint: Annotated[Path, typer.Option(help="The checkpoint that the bundle was made of.")] = Path(
+        "runs/ml-100k"
+    ),
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose histories: a data set's name or folder, or 'examples' for the bundle's own."
+            "  [default: the data of the checkpoint]"
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write JSON, table and plot into this folder.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of every pipeline.")] = 1,
+    source: Annotated[str | None, typer.Option(help="Where the data come from, as for dpr-train.")] = None,
+    cache_dir: Annotated[Path, typer.Option(help="Where downloads are kept.")] = Path(".cache"),
+    threads: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Threads of every pipeline; may be repeated.  [default: 1 and 2; quick: 1]"),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer and shorter rounds, nothing compiled: three minutes.")
+    ] = False,
+    soak: Annotated[bool, typer.Option("--soak", help="A million queries for memory.")] = False,
+    memory_queries: Annotated[
+        int | None,
+        typer.Option(min=1, help="Queries for memory.  [default: 100000; quick: 20000]"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write JSON, table and plots into this folder.")] = None,
 ) -> None:
-    """Time whole queries: prompt cached and not, one and many at a time."""
-    rows = measure_latency(bundle, checkpoint, threads=threads, say=lambda text: console.print(f"{text}..."))
-    console.print(_table(rows))
-    if out is not None:
-        command = f"dpr-bench latency {bundle}" + (f" --checkpoint {checkpoint}" if checkpoint else "")
-        write_latency(rows, describe_machine(), f"{command} --threads {threads}", out)
-        console.print(f"Written: {out / 'latency.json'}, latency.md, latency.png")
+    """Time whole queries against what one would write without this engine: cached and not, one and many at a time."""
+    from dpr_bench.latency.command import LatencyOptions, run_latency
+
+    options = LatencyOptions(
+        bundle=bundle,
+        checkpoint=checkpoint,
+        dataset=dataset,
+        source=source,
+        cache_dir=cache_dir,
+        threads=threads or ([1] if quick else [1, 2]),
+        quick=quick,
+        soak=soak,
+        queries=memory_queries,
+        out=out,
+    )
+    run_latency(options, console)
 
 
 @app.command()
@@ -192,16 +217,6 @@ def serve_stack(
     from dpr_bench.serve.stack import run_stack
 
     run_stack(seconds, out, console)
-
-
-def _table(rows: list[LatencyRow]) -> Table:
-    table = Table(title="Latency, ms a call", caption="ratio: median over rounds, against dpr-infer")
-    for column in ("case", "pipeline", "p50", "p90", "p99", "ratio"):
-        table.add_column(column, justify="left" if column in ("case", "pipeline") else "right")
-    for row in rows:
-        figures = (f"{value:.3f}" for value in (row.p50, row.p90, row.p99))
-        table.add_row(row.case, row.pipeline, *figures, f"{row.ratio:.2f}")
-    return table
 
 
 def main() -> None:

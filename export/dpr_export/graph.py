@@ -17,9 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from dpr_export.fusion_parts import PromptHalf, UserHalf
+from dpr_export.transformer_graph import LONGEST, transformer_graph
+from dpr_train.backbones import BERT4Rec, SASRec
 from dpr_train.model import DPR
 
-__all__ = ["OPSET", "ExportedGraph", "export_graphs", "fusion_widths"]
+__all__ = ["OPSET", "ExportedGraph", "Shape", "export_graph", "export_graphs", "fusion_widths"]
 
 # The first opset with an Attention operator: onnxruntime runs SASRec (L = 50, B = 1, one thread) in 0.094 ms with it,
 # and in 0.111 ms from the matrix products that opset 20 decomposes it into.
@@ -73,7 +75,14 @@ def export_graphs(model: DPR, folder: Path) -> dict[str, ExportedGraph]:
         "fusion_moe": UserHalf(model.fusion),
     }
     for name, graph in graphs.items():
-        _export(modules[name], graph, folder / graph.file, example_inputs(graph))
+        if (
+            name == "backbone"
+            and isinstance(model.backbone, SASRec | BERT4Rec)
+            and model.backbone.max_history < LONGEST
+        ):
+            onnx.save_model(transformer_graph(model.backbone, opset=OPSET), folder / graph.file)
+        else:
+            export_graph(modules[name], graph, folder / graph.file)
     return graphs
 
 
@@ -146,7 +155,18 @@ def example_inputs(graph: ExportedGraph) -> tuple[Tensor, ...]:
     return tuple(inputs)
 
 
-def _export(module: nn.Module, graph: ExportedGraph, path: Path, inputs: tuple[Tensor, ...]) -> None:
+def export_graph(module: nn.Module, graph: ExportedGraph, path: Path) -> None:
+    """Write one module as a graph.
+
+    Parameters
+    ----------
+    module : nn.Module
+        It is put in evaluation mode.
+    graph : ExportedGraph
+        Its inputs, in the order of ``forward``, and its outputs.
+    path : Path
+        The .onnx file to write.
+    """
     dynamic = {
         name: {axis: torch.export.Dim.DYNAMIC for axis, d in enumerate(shape) if isinstance(d, str)}
         for name, _, shape in graph.inputs
@@ -154,7 +174,7 @@ def _export(module: nn.Module, graph: ExportedGraph, path: Path, inputs: tuple[T
     with _quiet():
         program = torch.onnx.export(
             module.eval(),
-            inputs,
+            example_inputs(graph),
             dynamo=True,
             opset_version=OPSET,
             input_names=[name for name, _, _ in graph.inputs],

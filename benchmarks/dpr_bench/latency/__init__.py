@@ -1,0 +1,1 @@
+"""Whole queries, against what one would write without this engine."""

@@ -1,0 +1,145 @@
+# Scores of all items by NumPy, and by faiss: how the catalogue is searched without our kernel.
+"""Rank a catalogue for encoded queries, without dpr-infer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import faiss
+import numpy as np
+
+from dpr_bench.latency.pipeline import F32, Rows
+from dpr_infer.manifest import Manifest
+
+__all__ = ["FaissRanking", "NumpyRanking", "Ranking"]
+
+_FIRST_FETCH = 4  # times k
+
+
+class Ranking(Protocol):
+    """Searches all items."""
+
+    def top(self, user: F32, experts: F32, gates: F32, excluded: Sequence[Rows], k: int) -> Rows:
+        """Best k rows of each query, int64 (B, k): user (B, dc), experts (B, E, D), gates (B, E), rows to leave out."""
+
+
+class _Score:
+    """The score of docs/design.md in NumPy; an expert whose gate is closed in the whole batch costs nothing."""
+
+    def __init__(self, manifest: Manifest, vectors: F32) -> None:
+        self.vectors = vectors
+        self._manifest = manifest
+        self._side = manifest.dims.item - manifest.dims.user
+
+    def query(self, user: F32, experts: F32, gates: F32) -> F32:
+        """The queries q, (B, D)."""
+        query = np.pad(user, ((0, 0), (0, self._side)))
+        for e, expert in enumerate(self._manifest.experts):
+            if expert.role == "toward":
+                query += gates[:, e : e + 1] * experts[:, e]
+        return query
+
+    def penalised(self, scores: F32, experts: F32, gates: F32, vectors: F32) -> F32:
+        """Subtract the penalty from scores (B, n) of items (n, D), in place; returns them."""
+        for e, expert in enumerate(self._manifest.experts):
+            gate = gates[:, e : e + 1]
+            if expert.role == "toward" or not gate.any():
+                continue
+            x = experts[:, e] @ vectors.T
+            x += np.float32(expert.bias)
+            scores -= gate * self._phi(x)
+        return scores
+
+    def _phi(self, x: F32) -> F32:
+        if self._manifest.phi == "relu":
+            return np.maximum(x, 0, out=x)
+        gain = np.float32(self._manifest.gain)
+        scaled: F32 = np.logaddexp(np.float32(0), gain * x) / gain
+        return scaled
+
+
+class NumpyRanking:
+    """All scores by matrix products, `argpartition` for the top k.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Of the bundle: roles, biases and phi.
+    vectors : ndarray of float32, shape (N, D)
+        The items.
+    """
+
+    def __init__(self, manifest: Manifest, vectors: F32) -> None:
+        self._score = _Score(manifest, vectors)
+
+    def top(self, user: F32, experts: F32, gates: F32, excluded: Sequence[Rows], k: int) -> Rows:
+        """See :class:`Ranking`."""
+        vectors = self._score.vectors
+        scores = self._score.query(user, experts, gates) @ vectors.T
+        self._score.penalised(scores, experts, gates, vectors)
+        for query, rows in enumerate(excluded):
+            scores[query, rows] = -np.inf
+        return _best(scores, k)
+
+
+class FaissRanking:
+    """faiss's flat index by inner product, exact with penalties too.
+
+    An index of inner products knows no penalty. But a penalty only lowers a score, so <q, v> bounds it from above:
+    a few times k items are fetched by <q, v> and rescored in NumPy, and where the k-th of their scores reaches the
+    lowest <q, v> that was fetched, no other item can be better. Where it does not, four times as many are fetched.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Of the bundle: roles, biases and phi.
+    vectors : ndarray of float32, shape (N, D)
+        The items.
+    """
+
+    def __init__(self, manifest: Manifest, vectors: F32) -> None:
+        self._score = _Score(manifest, vectors)
+        self._index = faiss.IndexFlatIP(vectors.shape[1])
+        self._index.add(vectors)
+
+    def top(self, user: F32, experts: F32, gates: F32, excluded: Sequence[Rows], k: int) -> Rows:
+        """See :class:`Ranking`."""
+        query = self._score.query(user, experts, gates)
+        found = np.empty((len(query), k), dtype=np.int64)
+        open_queries = np.arange(len(query))
+        fetch = _FIRST_FETCH * k + max(map(len, excluded), default=0)
+        while len(open_queries):
+            fetch = min(fetch, self._index.ntotal)
+            bounds, rows = self._index.search(query[open_queries], fetch)  # (b, fetch) each
+            proven = []
+            for place, b in enumerate(open_queries.tolist()):
+                best, complete = self._rescored(
+                    bounds[place], rows[place], experts[b : b + 1], gates[b : b + 1], excluded[b], k
+                )
+                if complete or fetch == self._index.ntotal:
+                    found[b] = best
+                    proven.append(place)
+            open_queries = np.delete(open_queries, proven)
+            fetch *= 4
+        return found
+
+    def _rescored(
+        self, bounds: F32, rows: Rows, experts: F32, gates: F32, excluded: Rows, k: int
+    ) -> tuple[Rows, bool]:
+        """The best k of the fetched rows, and whether no row beyond them can be better."""
+        lowest = bounds[-1]
+        allowed = ~np.isin(rows, excluded)
+        rows, scores = rows[allowed], bounds[allowed][None].copy()
+        self._score.penalised(scores, experts, gates, self._score.vectors[rows])
+        if len(rows) < k:
+            return rows, False
+        best = _best(scores, k)[0]
+        return rows[best], bool(scores[0, best[-1]] >= lowest)
+
+
+def _best(scores: F32, k: int) -> Rows:
+    """Places of the k largest of each row, largest first, (B, k)."""
+    best = np.argpartition(scores, -k, axis=1)[:, -k:]
+    order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(best, order, axis=1)
