@@ -73,6 +73,10 @@ def _answer(folder: str, options: dict[str, Any]) -> dict[str, Any]:
         recommender = Recommender(folder, **options)
         for prompt in (None, "no war, comedy"):
             recommender.query(recommender.items.ids[:3], prompt, 5)
+        session = recommender.session(recommender.items.ids[:3])
+        session.query(5)
+        session.append(recommender.items.ids[3:5])
+        session.query(5)
         outcome, text = "answered", ""
     except DprError as error:
         outcome, text = "refused", f"{type(error).__name__}: {error}"

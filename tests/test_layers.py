@@ -29,7 +29,9 @@ FORBIDDEN = {
     "dpr_bench": set(),
 }
 # A checkpoint is meaningless without the classes it holds the weights of; the rest of training is none of export's.
-EXPORT_READS = {"dpr_train.checkpoint", "dpr_train.fusion", "dpr_train.model", "dpr_train.prompt_encoder"}
+EXPORT_READS = {
+    f"dpr_train.{module}" for module in ("backbones", "checkpoint", "fusion", "model", "prompt_encoder")
+}
 PICKLERS = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 LONGEST_FILE_LINES = 350
 

@@ -26,6 +26,7 @@ from tiny_graphs import (
     OPSET,
     RELEASERS,
     backbone_graph,
+    backbone_step_graph,
     fusion_graph,
     prompt_encoder_graph,
     prompt_fusion_graph,
@@ -108,10 +109,13 @@ def write_tiny_bundle(folder: Path, config: TinyConfig | None = None, **sizes: A
     _write_tables(folder, config, tags)
     words = _write_tokenizer(folder, config)
     token_table = _token_table(rng, config, words, tag_embeddings)
+    start = rng.standard_normal((1, config.user)).astype(np.float32)
     graphs = {
-        "backbone": backbone_graph(config, collaborative, rng),
+        "backbone": backbone_graph(config, collaborative, start),
         "prompt_encoder": prompt_encoder_graph(config, token_table, words),
     }
+    if config.version >= 6:
+        graphs["backbone_step"] = backbone_step_graph(config, collaborative, start)
     if config.version >= 4:
         graphs["prompt_fusion"] = prompt_fusion_graph(config, rng)
         graphs["fusion_moe"] = user_fusion_graph(config)
@@ -184,7 +188,8 @@ def tiny_manifest(config: TinyConfig, graphs: dict[str, onnx.GraphProto]) -> dic
             "experts": config.experts,
             "fusion": config.user,
             "hidden": 1,
-        },
+        }
+        | ({"trained_items": config.items, "state": config.user + 1} if config.version >= 6 else {}),
         "limits": {"history": config.history_limit, "prompt_tokens": config.prompt_limit},
         "tags": tag_names(config.tags),
         "experts": [
@@ -292,6 +297,8 @@ def _index_entries(config: TinyConfig, arrays: dict[str, np.ndarray]) -> dict[st
             "recall": [{"k": 10, "ef": 32, "queries": "plain", "recall": 0.875}],
             "measured_on": {"examples": 3, "drawn": 0, "prompts": ["no war"]},
         }
+        if config.version >= 6:
+            entries["hnsw"]["items"] = config.items
     return entries
 
 

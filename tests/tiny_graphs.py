@@ -17,9 +17,7 @@ OPSET = 20
 F32, I64 = TensorProto.FLOAT, TensorProto.INT64
 
 
-def backbone_graph(
-    config: TinyConfig, collaborative: np.ndarray, rng: np.random.Generator
-) -> onnx.GraphProto:
+def backbone_graph(config: TinyConfig, collaborative: np.ndarray, start: np.ndarray) -> onnx.GraphProto:
     """user = mean of the vectors of the items that are no padding; a start vector where there are none."""
     table = np.concatenate([np.zeros((1, config.user), np.float32), collaborative])
     nodes = [
@@ -39,7 +37,7 @@ def backbone_graph(
         "table": table,
         "axis_1": np.array([1]),
         "one": np.ones(1, np.float32),
-        "start": rng.standard_normal((1, config.user)).astype(np.float32),
+        "start": start,
     }
     return _graph(
         "backbone",
@@ -47,6 +45,40 @@ def backbone_graph(
         constants,
         [("items", I64, ["B", "L"])],
         [("user", F32, ["B", config.user])],
+    )
+
+
+def backbone_step_graph(config: TinyConfig, collaborative: np.ndarray, start: np.ndarray) -> onnx.GraphProto:
+    """The same mean, gone on with: the state holds the sum so far and how many items it is of."""
+    nodes = [
+        helper.make_node(
+            "Gather", ["table", "items"], ["vectors"]
+        ),  # (B, L, dc + 1)
+        helper.make_node("ReduceSum", ["vectors", "axis_1"], ["more"], keepdims=0),
+        helper.make_node("Add", ["state", "more"], ["next_state"]),
+        helper.make_node("Split", ["next_state", "widths"], ["sum", "count"], axis=1),
+        helper.make_node("Max", ["count", "one"], ["divisor"]),
+        helper.make_node("Div", ["sum", "divisor"], ["mean"]),
+        helper.make_node("Sub", ["divisor", "count"], ["is_new"]),
+        helper.make_node("Mul", ["is_new", "start"], ["start_or_0"]),
+        helper.make_node("Add", ["mean", "start_or_0"], ["user"]),
+    ]
+    table = np.zeros((len(collaborative) + 1, config.user + 1), np.float32)
+    table[1:, :-1], table[1:, -1] = collaborative, 1
+    constants = {
+        "table": table,
+        "axis_1": np.array([1]),
+        "widths": np.array([config.user, 1]),
+        "one": np.ones(1, np.float32),
+        "start": start,
+    }
+    state = ["B", config.user + 1]
+    return _graph(
+        "backbone_step",
+        nodes,
+        constants,
+        [("items", I64, ["B", "L"]), ("state", F32, state)],
+        [("user", F32, ["B", config.user]), ("next_state", F32, state)],
     )
 
 

@@ -14,6 +14,7 @@ import onnxruntime
 import torch
 from torch import Tensor
 
+from dpr_export.backbone_step import state_after, state_width
 from dpr_export.graph import ExportedGraph
 from dpr_infer._core import Catalogue, ScoreRule
 from dpr_train.checkpoint import Checkpoint
@@ -118,6 +119,8 @@ class _Validation:
         rows: list[ParityRow] = []
         for batch, length in ((1, 1), (1, limit), (2, max(1, limit - 1)), (5, min(3, limit))):
             rows += self._backbone(self._histories(batch, length))
+            if "backbone_step" in self.sessions:
+                rows += self._backbone_step(batch, length)
         for texts in (prompts[:1], prompts[-2:-1], prompts[1:3], prompts):
             for count in (1, len(tags)):
                 rows += self._prompt_encoder(texts, count)
@@ -138,6 +141,21 @@ class _Validation:
     def _backbone(self, items: Array) -> list[ParityRow]:
         expected = self.model.backbone(torch.from_numpy(items))
         return self._compare("backbone", {"items": items}, [expected], items.shape, [FP32_BOUND])
+
+    def _backbone_step(self, batch: int, length: int) -> list[ParityRow]:
+        """A history's beginning, and the rest of it from there, against the backbone that reads all at once."""
+        backbone, half = self.model.backbone, length // 2 + 1
+        items = torch.from_numpy(self.rng.integers(1, self.model.config.n_items + 1, (batch, length)))
+        tokens = torch.cat([torch.zeros_like(items[:, :1]), items], dim=1)
+        state = torch.zeros(batch, state_width(backbone))
+        rows = []
+        for part, read in ((tokens[:, :half], items[:, : half - 1]), (tokens[:, half:], items)):
+            user = backbone(
+                read if read.shape[1] else tokens[:, :1]
+            )  # without items, the token of a beginning
+            feeds, state = {"items": part.numpy(), "state": state.numpy()}, state_after(backbone, part, state)
+            rows += self._compare("backbone_step", feeds, [user, state], part.shape, [FP32_BOUND] * 2)
+        return rows
 
     def _prompt_encoder(self, texts: Sequence[str], n_tags: int) -> list[ParityRow]:
         ids, mask = tokenize(self.checkpoint.tokenizer, texts)

@@ -9,16 +9,19 @@ from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import onnx
 import pyarrow.parquet as pq
 import torch
 
+from dpr_export.backbone_step import export_backbone_step, state_width
 from dpr_export.catalogue import catalogue_tensors, index_sizes, write_catalogue
 from dpr_export.errors import ExportError, ParityError
 from dpr_export.graph import ExportedGraph, export_graphs, fusion_widths
 from dpr_export.hnsw import HnswSettings, measure_recall, write_hnsw
+from dpr_export.int8_loss import INT8_LOSS, check_int8_loss, measure_int8_loss
 from dpr_export.quantize import quantize_prompt_encoder
 from dpr_export.validate import ParityRow, validate
 from dpr_infer import Recommender
@@ -40,6 +43,7 @@ def export_bundle(
     precision: str = "fp32",
     force: bool = False,
     hnsw: HnswSettings | None = None,
+    int8_loss: float = INT8_LOSS,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[ParityRow]:
     """Write a bundle from a checkpoint; ``out`` exists afterwards whole, or as it was before.
@@ -56,6 +60,8 @@ def export_bundle(
         Replace a bundle that stands at ``out``.
     hnsw : HnswSettings, optional
         Add an approximate index, built so. Takes hnswlib.
+    int8_loss : float
+        With ``precision="int8"``, the most that it may lose, as :func:`dpr_export.int8_loss.check_int8_loss` has it.
     say : callable
         Told what is being done.
 
@@ -72,6 +78,8 @@ def export_bundle(
         If ``out`` is taken, or a value can't be exported.
     ParityError
         If a comparison exceeds its bound; the message lists every one that does.
+    Int8LossError
+        If int8 loses more than ``int8_loss``.
     MissingExtraError
         If hnswlib is needed and not installed.
     """
@@ -84,13 +92,20 @@ def export_bundle(
     checkpoint = load_checkpoint(checkpoint_folder)
     _check_record(checkpoint, checkpoint_folder)
     _check_weights(checkpoint)
-    with whole_folder(out, force=force, error=ExportError) as folder:
-        rows = _fill(folder, checkpoint, checkpoint_folder, precision, hnsw, say)
+    with whole_folder(out, force=force, error=ExportError) as folder, TemporaryDirectory() as scratch:
+        plain = Path(scratch)
+        rows = _fill(folder, checkpoint, checkpoint_folder, precision, hnsw, say, plain)
         say("opening the bundle with the runtime")
         Recommender(folder, verify="full")
+        if precision == "int8":
+            say("measuring what int8 loses")
+            loss = measure_int8_loss(folder, plain)
+            check_int8_loss(loss, int8_loss)
+            _add_to_manifest(folder, "prompt_encoder", {"int8": loss.as_dict()})
         if hnsw is not None:
             say("measuring the recall of the HNSW index")
-            _add_recall(folder)
+            recall, measured_on = measure_recall(folder)
+            _add_to_manifest(folder, "hnsw", {"recall": recall, "measured_on": measured_on})
     return rows
 
 
@@ -119,12 +134,17 @@ def _fill(
     precision: str,
     hnsw: HnswSettings | None,
     say: Callable[[str], None],
+    plain: Path,
 ) -> list[ParityRow]:
+    """Write all files; the float32 graph of a prompt encoder that is quantised goes to the folder ``plain``."""
     say("exporting backbone, prompt encoder and fusion to ONNX")
     graphs = export_graphs(checkpoint.model, folder)
+    graphs |= export_backbone_step(checkpoint.model.backbone, folder)
     if precision == "int8":
         say("quantising the prompt encoder")
-        quantize_prompt_encoder(folder / graphs["prompt_encoder"].file)
+        file = graphs["prompt_encoder"].file
+        shutil.copyfile(folder / file, plain / file)
+        quantize_prompt_encoder(folder / file)
     say("indexing the item vectors")
     tensors = catalogue_tensors(checkpoint.model)
     write_catalogue(tensors, folder / "catalogue.safetensors")
@@ -151,15 +171,25 @@ def _fill(
             "recall": [],
             "measured_on": {"examples": 0, "drawn": 0, "prompts": []},
         }
+    if "backbone_step" in graphs:
+        _to_version_6(manifest, state_width(checkpoint.model.backbone))
     seal(folder, manifest)
     return rows
 
 
-def _add_recall(folder: Path) -> None:
-    """Measure the index of a whole bundle, and add what was measured to its manifest."""
-    recall, measured_on = measure_recall(folder)
+def _to_version_6(manifest: dict[str, Any], state: int) -> None:
+    """Say what version 4 leaves to its number. Bundles that need none of it stay what older runtimes read."""
+    dims = manifest["dims"]
+    manifest["format_version"] = 6
+    dims |= {"trained_items": dims["items"], "state": state}
+    if "hnsw" in manifest:
+        manifest["hnsw"]["items"] = dims["items"]
+
+
+def _add_to_manifest(folder: Path, key: str, measured: dict[str, Any]) -> None:
+    """Add what was measured through the runtime, which takes a whole bundle, to an entry of its manifest."""
     manifest = json.loads((folder / "manifest.json").read_bytes())
-    manifest["hnsw"] |= {"recall": recall, "measured_on": measured_on}
+    manifest[key] |= measured
     seal(folder, manifest)
 
 

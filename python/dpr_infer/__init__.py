@@ -20,6 +20,7 @@ from dpr_infer.errors import (
 from dpr_infer.mixed_queries import Query
 from dpr_infer.recommender import Recommender
 from dpr_infer.types import CarriedChanges, Recommendation, Wish
+from dpr_infer.user_session import UserSession
 
 __all__ = [
     "BundleError",
@@ -37,6 +38,7 @@ __all__ = [
     "Recommender",
     "SearchCounters",
     "UnknownItemError",
+    "UserSession",
     "WhereError",
     "Wish",
     "extend_bundle",

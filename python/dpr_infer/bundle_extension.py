@@ -101,7 +101,7 @@ def _fill(folder: Path, bundle: Bundle, new: PlacedItems, threads: int) -> None:
     _write(folder, bundle, new, tensors | index)
     with disk_errors(bundle.path / MANIFEST_NAME):
         entries = json.loads((bundle.path / MANIFEST_NAME).read_bytes())
-    entries["format_version"] = ADDED_ITEMS_VERSION
+    entries["format_version"] = max(manifest.format_version, ADDED_ITEMS_VERSION)
     entries["dims"] |= {"items": len(tensors["vectors"]), "trained_items": manifest.dims.trained_items}
     entries["index"] = index_entry(index, parts)
     if manifest.hnsw is not None:

@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 from dpr_infer._core import TagFilter
 from dpr_infer.tag_clauses import TagClauses
 
+# Rows of one query.
+Rows = Sequence[int] | NDArray[np.int64]
 
-def flatten_rows(rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+
+def flatten_rows(rows: Sequence[Rows]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Lay lists of rows one after another.
 
     Parameters
     ----------
-    rows : sequence of sequence of int, length B
+    rows : sequence of (sequence of int, or ndarray of int64), length B
         Rows to exclude, by query.
 
     Returns
@@ -27,6 +30,8 @@ def flatten_rows(rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDAr
     flat : ndarray of int64, shape (M,)
         All rows.
     """
+    if len(rows) == 1 and isinstance(rows[0], np.ndarray):
+        return np.array([0, len(rows[0])], dtype=np.int64), rows[0]
     offsets = [0, *accumulate(map(len, rows))]
     return np.array(offsets, dtype=np.int64), np.array(list(chain.from_iterable(rows)), dtype=np.int64)
 

@@ -25,7 +25,7 @@ def contract(dims: Dims, version: int) -> dict[str, tuple[Port, Port]]:
     -------
     dict
         For each graph its inputs and its outputs; each maps a name to (dtype, shape), where a string stands
-        for a dynamic dimension: B queries, L items of a history, T tokens of a prompt, G tags.
+        for a dynamic dimension: B queries, L items of a history or of its continuation, T tokens of a prompt, G tags.
     """
     ids: tuple[str, tuple[int | str, ...]] = ("int64", ("B", "T"))
     tokens = ("float32", ("B", "T", dims.token))
@@ -52,6 +52,9 @@ def contract(dims: Dims, version: int) -> dict[str, tuple[Port, Port]]:
             read,
         ),
     }
+    if dims.state:
+        state = ("float32", ("B", dims.state))
+        graphs["backbone_step"] = (history | {"state": state}, {"user": user, "next_state": state})
     if not dims.fusion:  # one graph does what later versions do in two
         graphs["fusion_moe"] = ({"user": user} | prompt, experts)
         return graphs

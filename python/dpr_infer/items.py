@@ -37,6 +37,8 @@ class ItemTable:
         The row of every id, without removed ones.
     removed_ids : set of str
         Ids of removed items that no other item has taken since.
+    version : int
+        Rises after every change of `row_of`: what was looked up after it was read holds until it has risen.
 
     Examples
     --------
@@ -57,6 +59,7 @@ class ItemTable:
         self._row_of = {item_id: row for row, item_id in enumerate(self.ids)}
         self.row_of: Mapping[str, int] = self._row_of
         self.removed_ids: set[str] = set()
+        self.version = 0
         self._folded: list[str] = []
         self._fold_lock = Lock()
 
@@ -91,6 +94,7 @@ class ItemTable:
         for row, item_id in enumerate(self.ids[first:], first):
             self._row_of[item_id] = row
             self.removed_ids.discard(item_id)
+        self.version += 1
 
     def withdraw(self, first: int) -> None:
         """Take back an `append` that was not published."""
@@ -103,6 +107,7 @@ class ItemTable:
         for item_id in ids:
             self.removed_ids.add(item_id)
             del self._row_of[item_id]
+        self.version += 1
 
     def search(self, text: str, limit: int = 10) -> list[int]:
         """Find items by title.

@@ -12,9 +12,12 @@ from dpr_infer.manifest_index import HNSW_FILE, HnswEntry, IndexSizes, parse_hns
 from dpr_infer.strict_json import JsonNode, load_object
 
 FORMAT = "dpr-bundle"
-FORMAT_VERSIONS = (1, 2, 3, 4, 5)
+FORMAT_VERSIONS = (1, 2, 3, 4, 5, 6)
 # The first version whose manifest says itself what the ones before told by their number.
 ADDED_ITEMS_VERSION = 5
+# The first version that may have graphs which no other version knows; each may be left out.
+OPTIONAL_GRAPHS_VERSION = 6
+_OPTIONAL_GRAPHS = ("backbone_step",)
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 16 * 2**20
 REQUIRED_FILES = (
@@ -69,7 +72,7 @@ class Dims:
     """Sizes of a bundle: counts of items, tags, experts; words of a tag bitset; widths of vectors.
 
     Of the `items`, the first `trained_items` have a token of the backbone; the others were added without training.
-    The widths `fusion` and `hidden` are 0 for bundles without the graph that they belong to.
+    The widths `fusion`, `hidden` and `state` are 0 for bundles without the graph that they belong to.
     """
 
     items: int
@@ -83,6 +86,7 @@ class Dims:
     trained_items: int
     fusion: int = 0
     hidden: int = 0
+    state: int = 0
 
     @property
     def parts(self) -> tuple[int, ...]:
@@ -153,7 +157,7 @@ def parse_manifest(text: bytes) -> Manifest:
     version = _version(root["format_version"])
     files = _files(root["files"])
     names = _graph_names(root["graphs"], version)
-    dims = _dims(root["dims"], version, split="prompt_fusion" in names)
+    dims = _dims(root["dims"], version, names)
     phi = root["phi"]
     licence = root["licence"]
     encoder = root["prompt_encoder"]
@@ -221,8 +225,11 @@ def _files(node: JsonNode) -> dict[str, FileEntry]:
 
 def _graph_names(node: JsonNode, version: int) -> tuple[str, ...]:
     """Return the names of the graphs that a bundle must have; from version 5 on, it says so itself."""
-    split = "prompt_fusion" in node.keys() if version >= ADDED_ITEMS_VERSION else version == 4  # noqa: SIM118
-    return ("backbone", "prompt_encoder", *(("prompt_fusion", "fusion_moe") if split else ("fusion_moe",)))
+    listed = node.keys()
+    split = "prompt_fusion" in listed if version >= ADDED_ITEMS_VERSION else version == 4
+    optional = _OPTIONAL_GRAPHS if version >= OPTIONAL_GRAPHS_VERSION else ()
+    fusion = ("prompt_fusion", "fusion_moe") if split else ("fusion_moe",)
+    return ("backbone", "prompt_encoder", *fusion, *(name for name in optional if name in listed))
 
 
 def _hnsw(root: JsonNode, version: int, dims: Dims, *, listed: bool) -> HnswEntry | None:
@@ -259,7 +266,8 @@ def _dimension(node: JsonNode) -> int | str:
     return node.string() if isinstance(node.value, str) else node.integer(0, _MAX_ITEMS)
 
 
-def _dims(node: JsonNode, version: int, *, split: bool) -> Dims:
+def _dims(node: JsonNode, version: int, graphs: tuple[str, ...]) -> Dims:
+    split = "prompt_fusion" in graphs
     items = node["items"].integer(1, _MAX_ITEMS)
     dims = Dims(
         items=items,
@@ -273,6 +281,7 @@ def _dims(node: JsonNode, version: int, *, split: bool) -> Dims:
         trained_items=node["trained_items"].integer(1, items) if version >= ADDED_ITEMS_VERSION else items,
         fusion=node["fusion"].integer(1, _MAX_WIDTH) if split else 0,
         hidden=node["hidden"].integer(1, _MAX_WIDTH) if split else 0,
+        state=node["state"].integer(1, _MAX_WIDTH) if "backbone_step" in graphs else 0,
     )
     if dims.item != dims.user + dims.side:
         node["item"].fail(f"user + side = {dims.user + dims.side}")

@@ -63,6 +63,7 @@ class OpenedBundle:
         try:
             for batch in ([queries[0]], [queries[1]], queries):
                 self.pipeline.recommend(batch, Stopwatch(), timings=False)
+            self.pipeline.histories.try_out()
         finally:
             self.pipeline.forget_prompts()
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dpr_infer.bundle import Bundle
 from dpr_infer.engines.choice import EngineChoice
 from dpr_infer.errors import DprError
+from dpr_infer.filters import Rows
 from dpr_infer.prompt_reading import PromptReading
 from dpr_infer.prompt_text import Prompt
 from dpr_infer.query_encoder import EncodedQueries, QueryEncoder
@@ -32,19 +33,22 @@ class ReadQuery:
         Rows of the history that the backbone can read, oldest first.
     unread : int
         How many entries of the history it cannot.
-    excluded : list of int
+    excluded : list of int, or ndarray of int64
         Rows that must not be returned.
     reading : (PromptReading or None, bool)
         What the prompt says, None if it is neutral, and whether that came from the cache.
     options : Options
         Everything else.
+    user : ndarray of float32, shape (1, user), or None
+        The user vector, if it is known already.
     """
 
     history: list[int]
     unread: int
-    excluded: list[int]
+    excluded: Rows
     reading: tuple[PromptReading | None, bool]
     options: Options
+    user: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,7 @@ class Pipeline:
         self._scorer = scorer
         self._ranker = ranker
         self._encoder = QueryEncoder(bundle, choice=choice, prompt_cache_size=prompt_cache_size)
+        self.histories = self._encoder.histories
         self._n_tokens = bundle.manifest.dims.trained_items
         self._expert_names = tuple(expert.name for expert in bundle.manifest.experts)
 
@@ -179,7 +184,9 @@ class Pipeline:
             As `Recommender.query`.
         """
         histories, readings = [query.history for query in queries], [query.reading for query in queries]
-        encoded = self._encoder.encode(histories, readings, watch)
+        known = [query.user for query in queries if query.user is not None]
+        users = np.concatenate(known) if len(known) == len(queries) else None
+        encoded = self._encoder.encode(histories, readings, watch, users)
         excluded, options = [query.excluded for query in queries], [query.options for query in queries]
         rows, scores = self._rank(self._scorer.queries(encoded, excluded, options, k))
         watch.lap("score")
@@ -209,7 +216,7 @@ class Pipeline:
         QueryError, EngineError
             As `Recommender.query`.
         """
-        return self._answer(self.read(queries, watch), watch, timings=timings) if queries else []
+        return self.answer(self.read(queries, watch), watch, timings=timings) if queries else []
 
     def recommend_each(
         self, queries: Sequence[QueryArguments | DprError], watch: Stopwatch, *, timings: bool
@@ -245,7 +252,7 @@ class Pipeline:
     ) -> list[Recommendation | DprError]:
         """Answer together; where that fails, by halves, until the queries that can't be answered are alone."""
         try:
-            return list(self._answer(queries, watch, timings=timings)) if queries else []
+            return list(self.answer(queries, watch, timings=timings)) if queries else []
         except DprError as error:
             if len(queries) == 1:
                 return [error]
@@ -256,9 +263,10 @@ class Pipeline:
             for result in self._answer_each(part, watch, timings=timings)
         ]
 
-    def _answer(
+    def answer(
         self, queries: Sequence[ReadQuery], watch: Stopwatch, *, timings: bool
     ) -> list[Recommendation]:
+        """Answer queries that are read, as `recommend`; there must be at least one."""
         found, k = self._search_all(queries, watch)
         times: list[dict[str, float] | None] = [{} if timings else None for _ in queries]
         answers = [

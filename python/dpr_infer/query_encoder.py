@@ -13,10 +13,11 @@ from dpr_infer.checked_engine import CheckedEngine
 from dpr_infer.engines.choice import EngineChoice
 from dpr_infer.fusion import Fusion, SplitFusion, WholeFusion
 from dpr_infer.graph_contract import contract
-from dpr_infer.length_groups import length_groups
+from dpr_infer.history_reading import HistoryReader
 from dpr_infer.prompt_reading import PromptReading
 from dpr_infer.prompts import PromptReader
 from dpr_infer.stopwatch import Stopwatch
+from dpr_infer.user_vectors import UserVectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,6 @@ class QueryEncoder:
         }
         self._backbone = engines["backbone"]
         self.graph_providers = {name: engine.providers for name, engine in engines.items()}
-        self._on_cpu = self._backbone.on_cpu
         tag_vectors = bundle.catalogue.tag_vectors
         self._fusion: Fusion = (
             SplitFusion(engines["prompt_fusion"], engines["fusion_moe"], tag_vectors, manifest.dims)
@@ -94,12 +94,22 @@ class QueryEncoder:
         )
         self._dims = manifest.dims
         self._history_limit = manifest.history_limit
+        self._users = UserVectors(self._backbone, self._history_limit, self._dims.user)
+        self.histories = HistoryReader(
+            bundle.items,
+            self._dims.trained_items,
+            self._history_limit,
+            self._users,
+            engines.get("backbone_step"),
+            self._dims.state,
+        )
 
     def encode(
         self,
         histories: Sequence[Sequence[int]],
         readings: Sequence[tuple[PromptReading | None, bool]],
         watch: Stopwatch,
+        user: NDArray[np.float32] | None = None,
     ) -> EncodedQueries:
         """Encode a batch of queries.
 
@@ -111,6 +121,8 @@ class QueryEncoder:
             What `reader` read from the prompts.
         watch : Stopwatch
             Books the steps "encode_history" and "fuse".
+        user : ndarray of float32, shape (B, user), optional
+            User vectors, if they are known already.
 
         Returns
         -------
@@ -123,20 +135,13 @@ class QueryEncoder:
             If an engine fails.
         """
         watch.skip()
-        user = self._users(histories)
+        if user is None:
+            user = self._users.of(histories)
         watch.lap("encode_history")
         experts, gates = self._fuse(user, [reading for reading, _ in readings])
         watch.lap("fuse")
         truncated = [len(history) > self._history_limit for history in histories]
         return EncodedQueries(user, experts, gates, list(readings), truncated)
-
-    def _users(self, histories: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Return user vectors (B, user)."""
-        kept = [history[-self._history_limit :] for history in histories]
-        user = np.empty((len(kept), self._dims.user), dtype=np.float32)
-        for which in self._groups([len(history) for history in kept]):
-            (user[which],) = self._backbone.run({"items": _tokens([kept[b] for b in which])})
-        return user
 
     def _fuse(
         self, user: NDArray[np.float32], readings: Sequence[PromptReading | None]
@@ -151,19 +156,3 @@ class QueryEncoder:
             rows = [b for b, _ in steered]
             experts[rows], gates[rows] = self._fusion.run(user[rows], [reading for _, reading in steered])
         return experts, gates
-
-    def _groups(self, lengths: Sequence[int]) -> list[list[int]]:
-        """Return what goes into a call together. An accelerator is better kept busy with padding."""
-        return length_groups(lengths) if self._on_cpu else [list(range(len(lengths)))]
-
-
-def _tokens(histories: Sequence[Sequence[int]]) -> NDArray[np.int64]:
-    """Return the backbone's tokens (B, L): row + 1, padded on the left with 0."""
-    # A user without a history is one pad token, for which the backbone has learned what to say.
-    length = max(1, max(map(len, histories)))
-    items = np.zeros((len(histories), length), dtype=np.int64)
-    for line, history in zip(items, histories, strict=True):
-        if history:
-            line[length - len(history) :] = history
-            line[length - len(history) :] += 1
-    return items

@@ -30,9 +30,10 @@ from dpr_infer.request import (
 )
 from dpr_infer.stopwatch import Stopwatch
 from dpr_infer.types import Recommendation, Wish
+from dpr_infer.user_session import UserSessions
 
 
-class Recommender(MixedQueries, LiveItems):
+class Recommender(MixedQueries, UserSessions, LiveItems):
     """Answers queries against one bundle. Using it from several threads at once is safe.
 
     Parameters

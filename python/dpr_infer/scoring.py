@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dpr_infer._core import Catalogue, ScoreRule, build_index
 from dpr_infer.bundle import Bundle
 from dpr_infer.errors import BundleError, QueryError
-from dpr_infer.filters import flatten_rows, tag_filter
+from dpr_infer.filters import Rows, flatten_rows, tag_filter
 from dpr_infer.query_encoder import EncodedQueries
 from dpr_infer.request import Options
 from dpr_infer.tag_clauses import TagClauses, compile_expression
@@ -37,7 +37,7 @@ class KernelQueries:
         How much the experts count.
     k : sequence of int, length B
         Most items to find, >= 1.
-    excluded : sequence of sequence of int, length B
+    excluded : sequence of (sequence of int, or ndarray of int64), length B
         Rows that must not be returned, in any order.
     refused : sequence of ndarray of uint64 (W,) or None, length B
         Bitsets of tags that no item may have.
@@ -50,7 +50,7 @@ class KernelQueries:
     gates: NDArray[np.float32]
     strength: NDArray[np.float32]
     k: Sequence[int]
-    excluded: Sequence[Sequence[int]]
+    excluded: Sequence[Rows]
     refused: Sequence[NDArray[np.uint64] | None]
     clauses: Sequence[TagClauses | None]
 
@@ -121,7 +121,7 @@ class Scorer:
     def queries(
         self,
         encoded: EncodedQueries,
-        excluded: Sequence[Sequence[int]],
+        excluded: Sequence[Rows],
         options: Sequence[Options],
         k: Sequence[int],
     ) -> KernelQueries:
@@ -131,7 +131,7 @@ class Scorer:
         ----------
         encoded : EncodedQueries
             B queries.
-        excluded : sequence of sequence of int, length B
+        excluded : sequence of (sequence of int, or ndarray of int64), length B
             Rows that must not be returned, in any order.
         options : sequence of Options, length B
             Strength, strictness and tag expression of each.

@@ -20,6 +20,7 @@ from bundle_opener import BundleOpener
 MOST_MIB = 400
 FILES = (
     "backbone.onnx",
+    "backbone_step.onnx",
     "catalogue.safetensors",
     "examples.parquet",
     "fusion_moe.onnx",
@@ -34,7 +35,7 @@ FEW = settings(max_examples=40, deadline=None, suppress_health_check=list(Health
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory) -> Path:
-    return tiny_bundle.write_tiny_bundle(tmp_path_factory.mktemp("mutated") / "original", hnsw=True)
+    return tiny_bundle.write_tiny_bundle(tmp_path_factory.mktemp("mutated") / "original", version=6, hnsw=True)
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from dpr_infer._core import build_index  # noqa: E402
 from golden import graphs  # noqa: E402
 from golden.formula import Golden, answer  # noqa: E402
 
-VERSIONS = (1, 2, 3, 4, 5)
+VERSIONS = (1, 2, 3, 4, 5, 6)
 WITH_HNSW = (2, 5)
 ITEMS, ADDED, USER, SIDE, TOKEN = 70, 9, 8, 4, 8
 TAGS = ["Comedy", "Drama", "Horror", "War"]
@@ -59,7 +59,7 @@ NOUNS = ["Harbour", "Orchard", "Engine", "Parade", "Ledger", "Winter", "Kite"]
 
 
 def golden(version: int) -> Golden:
-    """Everything that the bundle of a version is made of. Only the last one has items that were added."""
+    """Everything that the bundle of a version is made of. From version 5 on there are items that were added."""
     rng = np.random.default_rng(version)
     items = ITEMS + (ADDED if version >= 5 else 0)
     collaborative = _eighths(rng, (items, USER))
@@ -162,6 +162,8 @@ def _graphs(made: Golden) -> dict[str, onnx.GraphProto]:
         "backbone": graphs.backbone(made.collaborative[: made.trained], made.start),
         "prompt_encoder": graphs.prompt_encoder(made.words, roles, released=made.version >= 3),
     }
+    if made.version >= 6:
+        protos["backbone_step"] = graphs.backbone_step(made.collaborative[: made.trained], made.start)
     if made.version >= 4:
         protos["prompt_fusion"], protos["fusion_moe"] = graphs.split_fusion(made.nudge, SIDE)
     else:
@@ -184,6 +186,8 @@ def _manifest(made: Golden, protos: dict[str, onnx.GraphProto]) -> dict[str, Any
         dims |= {"fusion": USER, "hidden": 1}
     if made.version >= 5:
         dims["trained_items"] = made.trained
+    if made.version >= 6:
+        dims["state"] = USER + 2
     return {
         "format": "dpr-bundle",
         "format_version": made.version,

@@ -35,6 +35,34 @@ def backbone(trained: np.ndarray, start: np.ndarray) -> onnx.GraphProto:
     return _graph("backbone", nodes, constants, [("items", I64, ["B", "L"])], [("user", F32, ["B", user])])
 
 
+def backbone_step(trained: np.ndarray, start: np.ndarray) -> onnx.GraphProto:
+    """The same sum, gone on with: the state is [sum ‖ number of items ‖ 0]."""
+    items, user = trained.shape
+    nodes = [
+        helper.make_node("Gather", ["table", "items"], ["vectors"]),
+        helper.make_node("ReduceSum", ["vectors", "axis_1"], ["more"], keepdims=0),
+        helper.make_node("Add", ["state", "more"], ["next_state"]),
+        helper.make_node("Split", ["next_state", "widths"], ["sum", "count", "rest"], axis=1),
+        helper.make_node("Equal", ["count", "none"], ["is_new"]),
+        helper.make_node("Cast", ["is_new"], ["one_if_new"], to=F32),
+        helper.make_node("Mul", ["one_if_new", "start"], ["start_or_0"]),
+        helper.make_node("Add", ["sum", "start_or_0"], ["user"]),
+    ]
+    table = np.zeros((items + 1, user + 2), np.float32)
+    table[1:, :user], table[1:, user] = trained, 1
+    constants = {
+        "table": table,
+        "start": start[None],
+        "axis_1": np.array([1]),
+        "widths": np.array([user, 1, 1]),
+        "none": np.array(0, np.float32),
+    }
+    state: list[Any] = ["B", user + 2]
+    inputs: list[Port] = [("items", I64, ["B", "L"]), ("state", F32, state)]
+    outputs: list[Port] = [("user", F32, ["B", user]), ("next_state", F32, state)]
+    return _graph("backbone_step", nodes, constants, inputs, outputs)
+
+
 def prompt_encoder(words: np.ndarray, roles: np.ndarray, *, released: bool) -> onnx.GraphProto:
     """tokens = the words' vectors; a tag is refused behind a negator, released behind a releaser, else asked for."""
     width = words.shape[1]

@@ -22,7 +22,7 @@ class OtherReader:
 
     def __init__(self, folder: Path) -> None:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        if manifest["format"] != "dpr-bundle" or manifest["format_version"] not in (1, 2, 3, 4, 5):
+        if manifest["format"] != "dpr-bundle" or manifest["format_version"] not in (1, 2, 3, 4, 5, 6):
             raise ValueError("not a bundle of a known version")
         for name, entry in manifest["files"].items():
             content = (folder / name).read_bytes()
@@ -54,11 +54,23 @@ class OtherReader:
         rows = [self.ids.index(item) for item in history]
         tokens = [row + 1 for row in rows if row < self.trained][-self.manifest["limits"]["history"] :] or [0]
         (user,) = self.sessions["backbone"].run(["user"], {"items": np.array([tokens], np.int64)})
+        self._check_steps([row for row in rows if row < self.trained], user)
         reading = self._read([prompt] if isinstance(prompt, str) else prompt or [])
         scores = self._scores(user, reading, strength)
         allowed = self._allowed(rows, where, reading[1] if reading and steer == "strict" else None)
         best = sorted(allowed, key=lambda row: (-scores[row], row))[:k]
         return [self.ids[row] for row in best], [float(scores[row]) for row in best]
+
+    def _check_steps(self, rows: list[int], user: np.ndarray) -> None:
+        """Where items can be read one by one, that must give the same user vector, up to the limit."""
+        if "backbone_step" not in self.sessions or len(rows) > self.manifest["limits"]["history"]:
+            return
+        stepped, state = None, np.zeros((1, self.dims["state"]), np.float32)
+        for token in [0, *(row + 1 for row in rows)]:
+            feed = {"items": np.array([[token]]), "state": state}
+            stepped, state = self.sessions["backbone_step"].run(["user", "next_state"], feed)
+        if not np.array_equal(stepped, user):
+            raise ValueError("backbone_step does not go on as backbone reads")
 
     def _read_turn(self, text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         ids = self.tokenizer.encode(text).ids

@@ -53,8 +53,10 @@ def profiles(manifest: Manifest, graph: str, max_batch: int = MAX_BATCH) -> list
         never sees a batch.
     """
     tokens = manifest.prompt_token_limit
+    # A step is usually one item more; the longest is a whole history behind the token that it begins with.
+    limit, step = manifest.history_limit, graph == "backbone_step"
     sizes = {
-        "L": (1, manifest.history_limit, manifest.history_limit),
+        "L": (1, 1, limit + 1) if step else (1, limit, limit),
         "T": (1, min(_USUAL_TOKENS, tokens), tokens),
         "G": (manifest.dims.tags,) * 3,
     }
