@@ -34,7 +34,7 @@ class GRU4Rec(Backbone):
         self.out = nn.Linear(hidden, dim)
 
     def _run(self, items: Tensor) -> tuple[Tensor, Tensor]:
-        """Left padded (B, L) -> states (B, L + 1, dc) of [start, items..., padding], and each row's padding (B, 1)."""
+        """Left padded (B, L) -> inner states (B, L + 1, H) of [start, items..., padding], each row's padding (B, 1)."""
         length = items.shape[1]
         padding = (items == 0).sum(1, keepdim=True)  # (B, 1)
         at = torch.arange(length, device=items.device)[None]
@@ -42,17 +42,18 @@ class GRU4Rec(Backbone):
         shifted = torch.gather(items, 1, source.clamp(max=length - 1)) * (source < length)
         started = torch.cat([torch.zeros_like(shifted[:, :1]), shifted], dim=1)
         hidden, _ = self.gru(self.dropout(self.item_embedding(started) * self.dim**0.5))
-        return self.out(self.dropout(hidden)), padding
+        return hidden, padding
 
     def states(self, items: Tensor) -> Tensor:
         """See :meth:`Backbone.states`; a padded position has the state of the start token."""
-        states, padding = self._run(items)
+        hidden, padding = self._run(items)
+        states = self.out(self.dropout(hidden))
         at = torch.arange(1, items.shape[1] + 1, device=items.device)[None]
         index = (at - padding).clamp(min=0)[..., None].expand(-1, -1, self.dim)
         return torch.gather(states, 1, index)
 
     def forward(self, items: Tensor) -> Tensor:
         """See :meth:`Backbone.forward`."""
-        states, padding = self._run(items)
-        index = (items.shape[1] - padding)[..., None].expand(-1, -1, self.dim)
-        return torch.gather(states, 1, index)[:, 0]
+        hidden, padding = self._run(items)
+        index = (items.shape[1] - padding)[..., None].expand(-1, -1, hidden.shape[2])
+        return self.out(self.dropout(torch.gather(hidden, 1, index)[:, 0]))
