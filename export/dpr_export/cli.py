@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import typer
@@ -15,6 +16,7 @@ from rich.table import Table
 from dpr_export.engines import build_tensorrt
 from dpr_export.errors import ExportError
 from dpr_export.hnsw import HnswSettings
+from dpr_export.int8_loss import INT8_LOSS
 from dpr_export.triton import check_destination, write_triton
 from dpr_export.validate import ParityRow
 from dpr_export.write_bundle import export_bundle
@@ -45,6 +47,15 @@ def export(
     prompt_encoder: Annotated[
         Literal["fp32", "int8"] | None,
         typer.Option(help="Precision of the prompt encoder's weights.  [default: fp32]"),
+    ] = None,
+    int8_loss: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Most that int8 may lose on validation prompts: share of prompts whose wishes change, polarity, "
+            f"top 10, obedience.  [default: {INT8_LOSS}]",
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what stands at --out or --triton.")] = False,
     index: Annotated[
@@ -83,6 +94,8 @@ def export(
     Then, or for a bundle that there is: build engines, write a model repository.
     """
     hnsw = _hnsw_settings(index, hnsw_m, hnsw_ef_construction)
+    if int8_loss is not None and prompt_encoder != "int8":
+        raise typer.BadParameter("--int8-loss needs --prompt-encoder int8")
     _check_wishes(engine, engine_precision, max_batch, triton, force=force)
     torch.set_num_threads(threads)
     only_for_checkpoints = {"--out": out, "--prompt-encoder": prompt_encoder, "--index": hnsw}
@@ -90,7 +103,8 @@ def export(
     if bundle is None:
         if out is None:
             raise typer.BadParameter("with a checkpoint, give --out")
-        _compile(source, out, prompt_encoder or "fp32", hnsw, force=force)
+        limit = INT8_LOSS if int8_loss is None else int8_loss
+        _compile(source, out, prompt_encoder or "fp32", hnsw, limit, force=force)
         bundle = out
     elif engine is None and triton is None:
         raise typer.BadParameter("with a bundle, give --engine or --triton")
@@ -130,10 +144,16 @@ def _bundle_at(source: Path, only_for_checkpoints: list[str]) -> Path | None:
     return source
 
 
-def _compile(checkpoint: Path, out: Path, precision: str, hnsw: HnswSettings | None, *, force: bool) -> None:
+def _compile(
+    checkpoint: Path, out: Path, precision: str, hnsw: HnswSettings | None, int8_loss: float, *, force: bool
+) -> None:
     begun = time.monotonic()
-    rows = export_bundle(checkpoint, out, precision=precision, force=force, hnsw=hnsw, say=_say)
+    rows = export_bundle(
+        checkpoint, out, precision=precision, force=force, hnsw=hnsw, int8_loss=int8_loss, say=_say
+    )
     console.print(_parity_table(rows))
+    if precision == "int8":
+        console.print(_loss_table(json.loads((out / MANIFEST_NAME).read_bytes())["prompt_encoder"]["int8"]))
     size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
     _print(f"Bundle: {out}  ({size:.1f} MB, {time.monotonic() - begun:.0f} s)")
 
@@ -172,6 +192,20 @@ def _parity_table(rows: list[ParityRow]) -> Table:
             f"{row.max_relative_error:.1e}",
             f"{row.bound:.0e}",
         )
+    return table
+
+
+def _loss_table(loss: dict[str, Any]) -> Table:
+    table = Table(
+        title="int8 against float32",
+        caption=f"{loss['prompts']} validation prompts, {loss['queries']} queries",
+    )
+    for column in ("", "float32", "int8"):
+        table.add_column(column, justify="right" if column else "left")
+    table.add_row("wishes changed", "", f"{loss['wishes_changed']:.1%}")
+    for name in ("understood", "polarity", "obedience"):
+        table.add_row(name, *(f"{value:.1%}" for value in loss[name]))
+    table.add_row("top 10 in common", "", f"{loss['overlap']:.1%}")
     return table
 
 

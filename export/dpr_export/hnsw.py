@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dpr_export.sample_histories import sample_histories
 from dpr_infer import Recommender
 from dpr_infer._optional import import_hnswlib
 from dpr_infer.manifest_index import HNSW_FILE
@@ -19,7 +20,6 @@ __all__ = ["HnswSettings", "measure_recall", "write_hnsw"]
 
 _SEED = 100
 _HISTORIES = 64
-_LONGEST_DRAWN = 50
 _KS = (10, 100)
 _EFS = (32, 64, 128, 256)
 
@@ -76,7 +76,7 @@ def measure_recall(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         How many histories were ``examples`` and how many ``drawn``, and the ``prompts``.
     """
     exact = Recommender(folder)
-    histories, counts = _histories(exact)
+    histories, counts = sample_histories(exact, _HISTORIES, seed=_SEED)
     prompts = _prompts(exact.manifest.tags)
     ks = [k for k in _KS if k <= len(exact.items)] or [len(exact.items)]
     asked: dict[str, Sequence[str | None]] = {"plain": [None]} | ({"steered": prompts} if prompts else {})
@@ -88,19 +88,6 @@ def measure_recall(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
             share = _share(_rows(recommender, histories, asked[name], k), expected)
             recall.append({"k": k, "ef": ef, "queries": name, "recall": round(share, 4)})
     return recall, counts | {"prompts": prompts}
-
-
-def _histories(recommender: Recommender) -> tuple[list[list[str]], dict[str, int]]:
-    """Return histories to ask for, and how many of them are examples of the bundle and how many were drawn."""
-    examples = [list(history) for history in recommender.examples.values()][:_HISTORIES]
-    rng = np.random.default_rng(_SEED)
-    ids = recommender.items.ids
-    longest = min(_LONGEST_DRAWN, recommender.manifest.history_limit, len(ids))
-    drawn = [
-        [ids[row] for row in rng.choice(len(ids), rng.integers(1, longest + 1), replace=False)]
-        for _ in range(_HISTORIES - len(examples))
-    ]
-    return examples + drawn, {"examples": len(examples), "drawn": len(drawn)}
 
 
 def _prompts(tags: tuple[str, ...]) -> list[str]:

@@ -1,13 +1,18 @@
-# The prompt encoder with int8 weights: what is quantised, what is not, and that wishes hardly move.
+# The prompt encoder with int8 weights: what is quantised, what is not, that wishes hardly move, and what is refused.
 
 from __future__ import annotations
 
+import json
+import re
+
+import numpy as np
 import onnx
 import pytest
 
 from dpr_export import validate as validation
 from dpr_export import write_bundle
 from dpr_export.errors import ParityError
+from dpr_export.int8_loss import INT8_LOSS, Int8Loss, Int8LossError, check_int8_loss, measure_int8_loss
 from dpr_export.quantize import quantize_prompt_encoder
 from dpr_export.write_bundle import export_bundle
 from dpr_infer import Recommender
@@ -144,3 +149,79 @@ def test_a_failed_quantisation_leaves_no_scratch_files(tmp_path):
     with pytest.raises(Exception, match=r".+"):
         quantize_prompt_encoder(path)
     assert [p.name for p in tmp_path.iterdir()] == ["prompt_encoder.onnx"]
+
+
+def test_what_int8_loses_is_in_the_manifest(int8):
+    _, out = int8
+    loss = json.loads((out / "manifest.json").read_bytes())["prompt_encoder"]["int8"]
+    assert loss["prompts"] == 400
+    assert loss["queries"] == 128
+    assert 0 <= loss["wishes_changed"] <= INT8_LOSS
+    assert loss["overlap"] >= 1 - INT8_LOSS
+    for name in ("polarity", "understood", "obedience"):
+        before, after = loss[name]
+        assert 0 < before <= 1, name
+        assert before - after <= INT8_LOSS, name
+
+
+def test_a_bundle_compared_with_its_own_graph_loses_nothing(int8):
+    _, out = int8
+    loss = measure_int8_loss(out, out)
+    assert set(loss.losses.values()) == {0.0}
+
+
+def test_another_encoder_loses_wishes_and_items(sasrec, int8, tmp_path):
+    """The measurement sees a damaged graph: one that hears every wish the other way round."""
+    _, out = int8
+    graph = onnx.load(sasrec.bundle / "prompt_encoder.onnx")
+    bias = next(t for t in graph.graph.initializer if t.name == "head.reader.role.2.bias")
+    values = onnx.numpy_helper.to_array(bias)
+    bias.CopyFrom(onnx.numpy_helper.from_array(values + np.float32([0, -20, 20]), bias.name))
+    onnx.save(graph, tmp_path / "prompt_encoder.onnx")
+    loss = measure_int8_loss(out, tmp_path)  # in the place of float32
+    assert loss.wishes_changed > 0.3
+    assert loss.overlap < 0.9
+    assert loss.polarity[0] < loss.polarity[1]
+
+
+def made(**changes):
+    figures = {
+        "prompts": 400, "queries": 128, "wishes_changed": 0.0, "overlap": 1.0,
+        "polarity": (0.9, 0.9), "understood": (0.9, 0.9), "obedience": (0.9, 0.9),
+    }  # fmt: skip
+    return Int8Loss(**figures | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"wishes_changed": 0.04}, "prompts whose wishes change: expected at most 0.030, got 0.040"),
+        ({"polarity": (0.9, 0.85)}, "polarity lost: expected at most 0.030, got 0.050"),
+        ({"overlap": 0.95}, "top 10 changed: expected at most 0.030, got 0.050"),
+        ({"obedience": (0.9, 0.8)}, "obedience lost: expected at most 0.030, got 0.100"),
+    ],
+)
+def test_a_loss_beyond_the_limit_is_named(changes, named):
+    loss = made(**changes)
+    with pytest.raises(Int8LossError, match=re.escape(named)) as refused:
+        check_int8_loss(loss, 0.03)
+    assert str(refused.value).count("expected at most") == 1
+    assert "--prompt-encoder fp32" in str(refused.value)
+    assert "--int8-loss" in str(refused.value)
+    check_int8_loss(loss, 0.11)
+
+
+def test_a_gain_is_no_loss():
+    check_int8_loss(made(polarity=(0.8, 0.9), obedience=(0.1, 1.0), understood=(0.9, 0.1)), 0.0)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_bundle_that_loses_too_much_is_not_left(sasrec, tmp_path, monkeypatch):
+    monkeypatch.setattr(write_bundle, "measure_int8_loss", lambda *_: made(wishes_changed=0.06))
+    with pytest.raises(Int8LossError, match=r"got 0\.060"):
+        export_bundle(sasrec.folder, tmp_path / "bundle", precision="int8")
+    assert list(tmp_path.iterdir()) == []
+    export_bundle(sasrec.folder, tmp_path / "bundle", precision="int8", int8_loss=0.06)
+    manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_bytes())
+    assert manifest["prompt_encoder"]["int8"]["wishes_changed"] == 0.06
+    Recommender(tmp_path / "bundle", verify="full")

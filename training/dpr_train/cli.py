@@ -18,11 +18,12 @@ from dpr_train.checkpoint import CheckpointError, load_checkpoint
 from dpr_train.config import PromptEncoderConfig, TrainConfig
 from dpr_train.console import TrainingConsole
 from dpr_train.data import DATASET_NAMES, DataError, leave_one_out, load_dataset
+from dpr_train.distill import distill_prompt_encoder
 from dpr_train.encoder_package import PackageError, pack_prompt_encoder, shipped_prompt_encoder
 from dpr_train.encoders import fetch_minilm
 from dpr_train.evaluate import evaluate, results_markdown, results_table
-from dpr_train.presets import GENTLE_ENCODER, SHIPPED_ENCODER, preset
-from dpr_train.prompt_encoder import is_trained
+from dpr_train.presets import DISTILLED_ENCODER, GENTLE_ENCODER, SHIPPED_ENCODER, preset
+from dpr_train.prompt_encoder import is_trained, layers_of
 from dpr_train.run import RunError, train
 from dpr_train.train_encoder import train_prompt_encoder
 
@@ -94,6 +95,8 @@ def train_command(
     encoder = prompt_encoder or shipped_prompt_encoder(_cache(cache_dir))
     # Texts are read by the encoder that prompts were learned from: all-MiniLM-L6-v2, or the user's own.
     texts = fetch_minilm(_cache(cache_dir)) if is_trained(encoder) else encoder
+    if is_trained(encoder):
+        settings = _with_layers(settings, layers_of(encoder))
     trained = load_checkpoint(backbone_from).model if backbone_from else None
     if trained is not None:
         settings = settings.model_copy(update={"backbone": trained.config.backbone})
@@ -154,6 +157,41 @@ def prompt_encoder_command(
         console.print(f"Packed: {pack}  ({pack_prompt_encoder(out, pack) / 1e6:.1f} MB)", highlight=False)
 
 
+@app.command("distill-prompt-encoder")
+def distill_command(
+    out: Annotated[Path, typer.Option(help="Folder to write; an interrupted training goes on there.")],
+    teacher: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a trained prompt encoder.  [default: the one that ships]"),
+    ] = None,
+    layers: Annotated[
+        str, typer.Option(help="The teacher's layers, from 0, that the student begins with.")
+    ] = "0,3",
+    pack: Annotated[Path | None, typer.Option(help="Write the student as one small file, too.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Fewer steps, to try it.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the run.")] = 0,
+    threads: Annotated[int, typer.Option(help="Threads that torch uses.")] = 1,
+    cache_dir: Cache = None,
+) -> None:
+    """Teach fewer layers what a trained prompt encoder reads, for prompts that are not in the cache; text alone."""
+    stage = DISTILLED_ENCODER if steps is None else DISTILLED_ENCODER.model_copy(update={"steps": steps})
+    with TrainingConsole(console) as screen:
+        distill_prompt_encoder(
+            teacher or shipped_prompt_encoder(_cache(cache_dir)),
+            out,
+            PromptEncoderConfig(),
+            stage,
+            layers=_numbers(layers),
+            seed=seed,
+            threads=threads,
+            progress=screen.progress,
+            report=screen.report,
+        )
+    console.print(f"Prompt encoder: {out}", highlight=False)
+    if pack is not None:
+        console.print(f"Packed: {pack}  ({pack_prompt_encoder(out, pack) / 1e6:.1f} MB)", highlight=False)
+
+
 @app.command("evaluate")
 def evaluate_command(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
@@ -189,11 +227,27 @@ def evaluate_command(
         markdown_out.write_text(results_markdown(rows), encoding="utf-8")
 
 
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(
+            f"expected numbers such as 0,3, got {text!r}", param_hint="--layers"
+        ) from None
+
+
 def _settings(base: TrainConfig, config: Path | None, seed: int, threads: int) -> TrainConfig:
     values = base.model_dump()
     if config is not None:
         _merge(values, _read_changes(config))
     return TrainConfig.model_validate(values | {"seed": seed, "threads": threads})
+
+
+def _with_layers(settings: TrainConfig, layers: int) -> TrainConfig:
+    """A trained prompt encoder is taken with all the layers that it has: a student has fewer than the default."""
+    sizes = settings.prompt_encoder
+    changed = {"layers": layers, "tuned_layers": min(layers, sizes.tuned_layers)}
+    return settings.model_copy(update={"prompt_encoder": sizes.model_copy(update=changed)})
 
 
 def _read_changes(path: Path) -> dict[str, Any]:

@@ -24,6 +24,7 @@ __all__ = [
     "PromptEncoder",
     "build_prompt_encoder",
     "is_trained",
+    "layers_of",
     "load_tokenizer",
     "pad_encodings",
     "save_prompt_encoder",
@@ -88,6 +89,15 @@ class PromptEncoder(nn.Module):
 def is_trained(folder: Path) -> bool:
     """Whether a folder holds an understanding head beside the encoder: stage 2 is behind it."""
     return (folder / HEAD_FILE).is_file()
+
+
+def layers_of(folder: Path) -> int:
+    """How many layers the encoder in a folder has, by its ``config.json``."""
+    path = folder / "config.json"
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8"))["num_hidden_layers"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: expected num_hidden_layers, got {error!r}") from error
 
 
 def build_prompt_encoder(config: PromptEncoderConfig, folder: Path) -> PromptEncoder:

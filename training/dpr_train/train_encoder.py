@@ -24,10 +24,11 @@ from dpr_train.prompt_encoder import PromptEncoder, build_prompt_encoder, load_t
 from dpr_train.prompts import Corpus, PromptGrammar, load_corpus
 from dpr_train.prompts.universe import TagUniverse, make_universe
 from dpr_train.stages.resumable import Metrics
+from dpr_train.stages.teacher import Teacher
 from dpr_train.stages.understanding import train_understanding
 from dpr_train.weight_codes import round_embeddings
 
-__all__ = ["choose_lift", "fit_prompt_encoder", "train_prompt_encoder"]
+__all__ = ["choose_lift", "fit_prompt_encoder", "measure_on_validation", "train_prompt_encoder"]
 
 _MEASURED = 300  # prompts of each kind in the metrics on validation wording
 _UNSEEN = 40  # tags among which zero-shot understanding is measured
@@ -100,13 +101,14 @@ def _record_of(folder: Path) -> dict[str, Any] | None:
 def fit_prompt_encoder(
     encoder: PromptEncoder,
     tokenizer: Tokenizer,
-    embed: TextEmbedder,
+    embed: TextEmbedder | None,
     stage: UnderstandingStage,
     *,
     seed: int,
     folder: Path,
     progress: Progress = silent,
     catalogue: Sequence[str] = (),
+    teacher: Teacher | None = None,
 ) -> list[Metrics]:
     """Train a prompt encoder in place on all the training wording.
 
@@ -114,8 +116,8 @@ def fit_prompt_encoder(
     ----------
     encoder, tokenizer
         What to train.
-    embed : TextEmbedder
-        Gives what tags mean in the space of items' texts.
+    embed : TextEmbedder or None
+        Gives what tags mean in the space of items' texts; not needed with a teacher, who knows.
     stage : UnderstandingStage
         Settings.
     seed : int
@@ -126,6 +128,8 @@ def fit_prompt_encoder(
         ``(stage, done, total, text)``.
     catalogue : sequence of str
         Tags of a catalogue, to be learned beside those of the wording.
+    teacher : Teacher, optional
+        A trained prompt encoder to imitate as well.
 
     Returns
     -------
@@ -136,7 +140,7 @@ def fit_prompt_encoder(
     universe = make_universe(corpus, catalogue, stage.domains)
     grammar = universe.grammar(corpus)
     wordings = _validation(corpus, universe)
-    contents = _contents(grammar, embed, progress)
+    contents = None if embed is None else _contents(grammar, embed, progress)
     log = train_understanding(
         encoder,
         tokenizer,
@@ -148,9 +152,26 @@ def fit_prompt_encoder(
         folder=folder,
         progress=progress,
         measure=lambda: _measure(encoder, tokenizer, wordings, _MEASURED),
+        teacher=teacher,
     )
     lift = choose_lift(encoder, tokenizer, wordings)
     return [*log, log[-1] | {"lift_above": lift} | _measure(encoder, tokenizer, wordings, _MEASURED)]
+
+
+def measure_on_validation(
+    encoder: PromptEncoder, tokenizer: Tokenizer, domains: Sequence[str] | None = None
+) -> Metrics:
+    """Metrics of a trained prompt encoder on validation wording, as :func:`fit_prompt_encoder` takes them.
+
+    Parameters
+    ----------
+    encoder, tokenizer
+        What to measure.
+    domains : sequence of str, optional
+        As in :class:`dpr_train.config.UnderstandingStage`.
+    """
+    corpus = load_corpus()
+    return _measure(encoder, tokenizer, _validation(corpus, make_universe(corpus, (), domains)), _MEASURED)
 
 
 def _contents(grammar: PromptGrammar, embed: TextEmbedder, progress: Progress) -> Tensor:

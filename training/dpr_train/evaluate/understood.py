@@ -42,6 +42,18 @@ class Understood:
         """Whether some wish was read with the opposite polarity."""
         return bool(set(self.prompt.asked) & self.refused or set(self.prompt.refused) & self.asked)
 
+    @property
+    def kept(self) -> int:
+        """How many wishes of the prompt were read with their polarity."""
+        return len(set(self.prompt.asked) & self.asked) + len(set(self.prompt.refused) & self.refused)
+
+    @property
+    def turned(self) -> int:
+        """How many wishes of the prompt were read with the opposite polarity alone."""
+        return len((set(self.prompt.asked) & self.refused) - self.asked) + len(
+            (set(self.prompt.refused) & self.asked) - self.refused
+        )
+
 
 def draw_prompts(
     grammar: PromptGrammar, rng: np.random.Generator, count: int, *, meaning: float = 0.0
@@ -111,8 +123,8 @@ def understanding_metrics(
         read = understand_all(encoder, tokenizer, grammar.tags, drawn)
         metrics[kind] = _share(read, lambda u: u.right)
         for u in read:
-            counts["wishes"] += _kept(u) + _turned(u)
-            counts["kept"] += _kept(u)
+            counts["wishes"] += u.kept + u.turned
+            counts["kept"] += u.kept
             counts["reversed"] += u.reversed
             counts["prompts"] += bool(u.prompt.spans)
     metrics["polarity"] = counts["kept"] / max(1, counts["wishes"])
@@ -122,13 +134,3 @@ def understanding_metrics(
 
 def _share(read: Sequence[Understood], holds: Callable[[Understood], bool]) -> float:
     return sum(map(holds, read)) / len(read)
-
-
-def _kept(u: Understood) -> int:
-    return len(set(u.prompt.asked) & u.asked) + len(set(u.prompt.refused) & u.refused)
-
-
-def _turned(u: Understood) -> int:
-    return len((set(u.prompt.asked) & u.refused) - u.asked) + len(
-        (set(u.prompt.refused) & u.asked) - u.refused
-    )

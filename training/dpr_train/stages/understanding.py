@@ -18,6 +18,7 @@ from dpr_train.prompt_encoder import PromptEncoder, pad_encodings
 from dpr_train.prompts import LabelledPrompt, PromptGrammar
 from dpr_train.prompts.universe import TagUniverse
 from dpr_train.stages.resumable import Metrics, ResumableStage, adamw, cosine_lr, has_fast_bf16
+from dpr_train.stages.teacher import Teacher, embed_names
 from dpr_train.stages.token_labels import class_labels, match_labels, wish_labels
 from dpr_train.understanding import NO_WISH
 
@@ -32,13 +33,14 @@ def train_understanding(
     tokenizer: Tokenizer,
     universe: TagUniverse,
     grammar: PromptGrammar,
-    contents: Tensor,
+    contents: Tensor | None,
     config: UnderstandingStage,
     *,
     seed: int,
     folder: Path,
     progress: Progress,
     measure: Callable[[], Metrics] = dict,
+    teacher: Teacher | None = None,
 ) -> list[Metrics]:
     """Train in place; the last step's weights are kept.
 
@@ -52,8 +54,8 @@ def train_understanding(
         The tags.
     grammar : PromptGrammar
         Draws training prompts about them.
-    contents : Tensor
-        float32 (G, p), unit length: what each tag means in the space of items' texts.
+    contents : Tensor or None
+        float32 (G, p), unit length: what each tag means in the space of items' texts. A teacher knows it, too.
     config : UnderstandingStage
         Steps and rates.
     seed : int
@@ -64,7 +66,11 @@ def train_understanding(
         ``(stage, done, total, text)``, called while training.
     measure : callable
         Metrics on wording kept out of training; called now and then, and at the end.
+    teacher : Teacher, optional
+        A trained prompt encoder to imitate as well.
     """
+    if contents is None and teacher is None:
+        raise ValueError("contents: expected those of the tags, or a teacher that knows them, got neither")
     encoder.freeze_lower_layers()
     # The fused attention's backward pass takes two fifths of a step on a CPU; the plain one next to nothing.
     encoder.encoder.set_attn_implementation("eager")  # type: ignore[operator]
@@ -80,7 +86,10 @@ def train_understanding(
         first = chunk * config.checkpoint_every
         last = min(config.steps, first + config.checkpoint_every)
         encoder.eval()
-        names = _embed_some_names(encoder, tokenizer, grammar, rng, bf16=bf16)
+        called = _some_names(grammar, rng)
+        names = embed_names(encoder, tokenizer, called, bf16=bf16)
+        if teacher is not None:
+            teacher.read_names(called, bf16=bf16)
         encoder.train()
         sums: dict[str, float] = {}
         batches = _batches(grammar, tokenizer, rng, last - first, config.batch_size)
@@ -88,7 +97,7 @@ def train_understanding(
             cosine_lr(optimizer, step, config.steps, warmup=max(1, config.steps // 20))
             tags = _candidates(universe, prompts, rng)
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                losses = _losses(encoder, names, contents, encodings, prompts, tags, hide)
+                losses = _losses(encoder, names, contents, encodings, prompts, tags, hide, teacher)
                 loss = torch.stack(list(losses.values())).sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -109,26 +118,15 @@ def train_understanding(
     return log
 
 
-@torch.no_grad()
-def _embed_some_names(
-    encoder: PromptEncoder,
-    tokenizer: Tokenizer,
-    grammar: PromptGrammar,
-    rng: np.random.Generator,
-    *,
-    bf16: bool,
-) -> Tensor:
-    """A name for every tag, float32 (G, p): its own, or one of its words, so that matching is about meaning.
+def _some_names(grammar: PromptGrammar, rng: np.random.Generator) -> list[str]:
+    """A name for every tag: its own, or one of its words, so that matching is about meaning.
 
-    Computed once a chunk of steps: names are a third of the text that a step would read.
+    Chosen and embedded once a chunk of steps: names are a third of the text that a step would read.
     """
-    names = [
+    return [
         tag if rng.random() < _OWN_NAME else words.nouns[int(rng.integers(len(words.nouns)))]
         for tag, words in zip(grammar.tags, grammar.words, strict=True)
     ]
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        parts = [encoder.embed_names(tokenizer, names[i : i + 128]) for i in range(0, len(names), 128)]
-    return torch.cat(parts).float()
 
 
 def _candidates(
@@ -158,16 +156,18 @@ def _batches(
 def _losses(
     encoder: PromptEncoder,
     names: Tensor,
-    contents: Tensor,
+    contents: Tensor | None,
     encodings: Sequence[Encoding],
     prompts: Sequence[LabelledPrompt],
     tags: Sequence[int],
     hide: _WordMask,
+    teacher: Teacher | None,
 ) -> dict[str, Tensor]:
     """Presence of every candidate tag, polarity of the present ones, class and tag of every token, and contents."""
     ids, mask = map(torch.from_numpy, pad_encodings(encodings))
     classes = class_labels(encodings, prompts, ids.shape[1])
-    tokens = encoder.tokens(hide(ids, classes), mask)
+    ids = hide(ids, classes)
+    tokens = encoder.tokens(ids, mask)
     understood = encoder.head(tokens, mask, names[tags])
     said = wish_labels(prompts, tags)  # (B, G, 3)
     present = said.amax(-1)
@@ -176,14 +176,18 @@ def _losses(
     polarity = -(said * probability.log()).sum(-1)
     named, known = match_labels(encodings, prompts, tags, ids.shape[1])
     match = F.binary_cross_entropy_with_logits(understood.match[known].float(), named[known], reduction="sum")
-    return {
+    losses = {
         "presence": presence.sum(1).mean(),
         "polarity": polarity.sum() / present.sum().clamp(min=1),
         "class": 2
         * F.cross_entropy(understood.roles.float().flatten(0, 1), classes.flatten(), ignore_index=-1),
         "match": 0.3 * match / len(prompts),
-        "content": _content_loss(encoder, tokens, mask, contents, prompts),
     }
+    if contents is not None:
+        losses["content"] = _content_loss(encoder, tokens, mask, contents, prompts)
+    if teacher is not None:
+        losses |= teacher.losses(encoder, ids, mask, tokens, understood, tags)
+    return losses
 
 
 class _WordMask:

@@ -1,0 +1,182 @@
+# What an int8 prompt encoder does to understanding and to recommendations, measured before a bundle is left with it.
+"""int8 against float32 on validation wording, and the limit to what may be lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dpr_export.errors import ExportError
+from dpr_export.sample_histories import sample_histories
+from dpr_infer import Recommender
+from dpr_infer.engine import Engine
+from dpr_infer.engines.onnx_engine import OnnxEngine
+from dpr_infer.engines.providers import CPU
+from dpr_infer.manifest import Manifest
+from dpr_train.evaluate.understood import Understood, draw_prompts
+from dpr_train.prompts import LabelledPrompt, PromptGrammar, load_corpus
+
+__all__ = ["INT8_LOSS", "Int8Loss", "Int8LossError", "check_int8_loss", "measure_int8_loss"]
+
+# Largest loss by default, of every figure. The encoder that ships loses .012 (docs/engines.md).
+INT8_LOSS = 0.03
+_SEED = 20
+_OF_EACH_KIND = 50  # prompts of each kind and wording
+_HISTORIES = 64
+_K = 10
+
+
+class Int8LossError(ExportError):
+    """int8 loses more than is allowed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Int8Loss:
+    """What was measured; shares in [0, 1].
+
+    Parameters
+    ----------
+    prompts, queries : int
+        How many validation prompts were read, and how many of them were asked for recommendations.
+    wishes_changed : float
+        Share of the prompts off which other wishes are read than with float32.
+    polarity : (float, float)
+        Of the wishes of the prompts that were read at all, those with the right polarity: float32, int8.
+    understood : (float, float)
+        Share of the prompts of which exactly the wishes were read: float32, int8.
+    overlap : float
+        Mean share of the ten best items that both have in common.
+    obedience : (float, float)
+        Mean share of the ten best items that have a tag that was asked for, and none that was refused: float32, int8.
+    """
+
+    prompts: int
+    wishes_changed: float
+    polarity: tuple[float, float]
+    understood: tuple[float, float]
+    queries: int
+    overlap: float
+    obedience: tuple[float, float]
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """What the limit is about, by name; a gain is negative."""
+        return {
+            "prompts whose wishes change": self.wishes_changed,
+            "polarity lost": self.polarity[0] - self.polarity[1],
+            "top 10 changed": 1 - self.overlap,
+            "obedience lost": self.obedience[0] - self.obedience[1],
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for the manifest, four digits."""
+        return {
+            name: [round(v, 4) for v in value] if isinstance(value, tuple) else round(value, 4)
+            for name, value in asdict(self).items()
+        }
+
+
+def check_int8_loss(loss: Int8Loss, limit: float) -> None:
+    """Refuse a loss beyond ``limit``.
+
+    Raises
+    ------
+    Int8LossError
+        Names every figure that exceeds the limit, and what to do.
+    """
+    over = {name: value for name, value in loss.losses.items() if value > limit}
+    if over:
+        figures = ", ".join(
+            f"{name}: expected at most {limit:.3f}, got {value:.3f}" for name, value in over.items()
+        )
+        raise Int8LossError(
+            f"the int8 prompt encoder loses too much on {loss.prompts} validation prompts ({figures}); "
+            "export with --prompt-encoder fp32, or allow more with --int8-loss"
+        )
+
+
+def measure_int8_loss(folder: Path, plain_folder: Path) -> Int8Loss:
+    """Compare a bundle with itself, its prompt encoder in float32.
+
+    Parameters
+    ----------
+    folder : Path
+        A whole bundle whose prompt encoder is quantised.
+    plain_folder : Path
+        Holds the graph that it was made from, under the same name.
+    """
+
+    def plain(of: Path, manifest: Manifest, name: str) -> Engine:
+        place = plain_folder if name == "prompt_encoder" else of
+        return OnnxEngine(place, manifest, name, threads=1, providers=[CPU], allow_fallback=False)
+
+    pair = (Recommender(folder, engine=plain), Recommender(folder))
+    prompts = _prompts(pair[0].manifest.tags)
+    read = [_read(recommender, prompts) for recommender in pair]
+    changed = np.mean([(a.asked, a.refused) != (b.asked, b.refused) for a, b in zip(*read, strict=True)])
+    wished = [prompt for prompt in prompts if prompt.spans]
+    chosen = [wished[i] for i in np.linspace(0, len(wished) - 1, min(len(wished), 2 * _HISTORIES), dtype=int)]
+    histories = sample_histories(pair[0], _HISTORIES, seed=_SEED)[0]
+    asked_of = [histories[i % len(histories)] for i in range(len(chosen))]
+    found = [r.query_batch(asked_of, [p.text for p in chosen], k=_K) for r in pair]
+    common = [len(set(a.items) & set(b.items)) / max(1, len(a.items)) for a, b in zip(*found, strict=True)]
+    obeyed = [
+        _obedience(pair[0].manifest.tags, chosen, [answer.tags for answer in answers]) for answers in found
+    ]
+    return Int8Loss(
+        prompts=len(prompts),
+        wishes_changed=float(changed),
+        polarity=(_polarity(read[0]), _polarity(read[1])),
+        understood=(_understood(read[0]), _understood(read[1])),
+        queries=len(chosen),
+        overlap=float(np.mean(common)),
+        obedience=(obeyed[0], obeyed[1]),
+    )
+
+
+def _prompts(tags: Sequence[str]) -> list[LabelledPrompt]:
+    """Validation wording about a catalogue's tags: with words that training knows, and with words of its own."""
+    corpus, validation = load_corpus(), load_corpus("validation")
+    prompts: list[LabelledPrompt] = []
+    for words, meaning in ((corpus, 0.0), (validation, 0.25)):
+        grammar = PromptGrammar(validation, tags, words=words)
+        drawn = draw_prompts(grammar, np.random.default_rng(_SEED), _OF_EACH_KIND, meaning=meaning)
+        prompts += [prompt for kind in drawn.values() for prompt in kind]
+    return prompts
+
+
+def _read(recommender: Recommender, prompts: Sequence[LabelledPrompt]) -> list[Understood]:
+    """The wishes of every prompt, as the runtime reports them."""
+    number = {tag: g for g, tag in enumerate(recommender.manifest.tags)}
+    threshold = recommender.manifest.wish_threshold
+    read = []
+    for prompt in prompts:
+        wishes = recommender.wishes(prompt.text)
+        asked = frozenset(number[w.tag] for w in wishes if w.asked >= threshold)
+        refused = frozenset(number[w.tag] for w in wishes if w.refused >= threshold)
+        read.append(Understood(prompt, asked, refused))
+    return read
+
+
+def _understood(read: Sequence[Understood]) -> float:
+    return sum(u.right for u in read) / len(read)
+
+
+def _polarity(read: Sequence[Understood]) -> float:
+    kept, turned = sum(u.kept for u in read), sum(u.turned for u in read)
+    return kept / max(1, kept + turned)
+
+
+def _obedience(
+    tags: Sequence[str], prompts: Sequence[LabelledPrompt], lists: Sequence[Sequence[Sequence[str]]]
+) -> float:
+    shares = []
+    for prompt, items in zip(prompts, lists, strict=True):
+        asked, refused = ({tags[g] for g in numbers} for numbers in (prompt.asked, prompt.refused))
+        obeys = [(not asked or bool(asked & set(of))) and not refused & set(of) for of in items]
+        shares.append(sum(obeys) / max(1, len(obeys)))
+    return sum(shares) / max(1, len(shares))
