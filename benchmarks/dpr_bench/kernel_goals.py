@@ -48,7 +48,7 @@ class Goal:
 def _small(items: int, batch: int, k: int, peer: str, must: float, aim: float) -> Goal:
     size = f"{items // 1000}k"
     return Goal(
-        name=f"{size}-b{batch}-k{k}",
+        name=f"goal-{size}-b{batch}-k{k}",
         title=f"{size}, B={batch}, k={k}",
         peer=peer,
         must=must,
@@ -61,7 +61,7 @@ def _small(items: int, batch: int, k: int, peer: str, must: float, aim: float) -
 
 def _penalty(phi: str, whom: str, title: str, must: float, aim: float) -> Goal:
     return Goal(
-        name=f"1m-penalty-{phi}-{whom}",
+        name=f"goal-1m-penalty-{phi}-{whom}",
         title=f"1M, B=1, penalty ({phi}): {title}",
         peer="plain",
         must=must,
@@ -73,12 +73,12 @@ def _penalty(phi: str, whom: str, title: str, must: float, aim: float) -> Goal:
 _OWN = "rejecting one's own favourite cluster"
 
 GOALS: tuple[Goal, ...] = (
-    Goal(name="1m-b1-k10", title="1M, B=1, k=10, clustered", peer="flat", must=25, aim=50),
-    Goal(name="1m-b1-k100", title="1M, B=1, k=100, clustered", peer="flat", must=10, aim=25, k=100),
-    Goal(name="1m-iid", title="1M, B=1, k=10, iid", peer="flat", must=3.5, aim=6, data="iid"),
-    Goal(name="1m-b256-k10", title="1M, B=256, k=10, clustered", peer="flat", must=20, aim=40, batch=256),
+    Goal(name="goal-1m-b1-k10", title="1M, B=1, k=10, clustered", peer="flat", must=25, aim=50),
+    Goal(name="goal-1m-b1-k100", title="1M, B=1, k=100, clustered", peer="flat", must=10, aim=25, k=100),
+    Goal(name="goal-1m-iid", title="1M, B=1, k=10, iid", peer="flat", must=3.5, aim=6, data="iid"),
+    Goal(name="goal-1m-b256-k10", title="1M, B=256, k=10, clustered", peer="flat", must=20, aim=40, batch=256),
     Goal(
-        name="1m-b256-k100",
+        name="goal-1m-b256-k100",
         title="1M, B=256, k=100, clustered",
         peer="flat",
         must=8,
@@ -87,7 +87,7 @@ GOALS: tuple[Goal, ...] = (
         k=100,
     ),
     Goal(
-        name="1m-scann",
+        name="goal-1m-scann",
         title="1M, B=256, recall .98",
         peer="ScaNN",
         must=0.7,
@@ -95,7 +95,7 @@ GOALS: tuple[Goal, ...] = (
         batch=256,
         recall=0.98,
     ),
-    Goal(name="1m-hnswlib", title="1M, B=1, recall .995", peer="hnswlib", must=1, aim=2, recall=0.995),
+    Goal(name="goal-1m-hnswlib", title="1M, B=1, recall .995", peer="hnswlib", must=1, aim=2, recall=0.995),
     _small(100_000, 1, 10, "flat", 10, 20),
     _small(100_000, 256, 10, "flat", 7, 12),
     _small(100_000, 256, 100, "flat", 2, 5),
@@ -105,9 +105,9 @@ GOALS: tuple[Goal, ...] = (
     _penalty("softplus", "ordinary", "ordinary", 1.3, 1.1),
     _penalty("relu", "own", _OWN, 3, 1.5),
     _penalty("softplus", "own", _OWN, 3, 1.5),
-    Goal(name="1m-half", title="1M, B=1, half pass a filter", peer="plain", must=1.4, aim=1.15, twist="half"),
+    Goal(name="goal-1m-half", title="1M, B=1, half pass a filter", peer="plain", must=1.4, aim=1.15, twist="half"),
     Goal(
-        name="1m-real",
+        name="goal-1m-real",
         title="1M, B=1, real q, D = 64 + 32",
         peer="flat",
         must=15,
@@ -116,7 +116,7 @@ GOALS: tuple[Goal, ...] = (
         data="real",
     ),
     Goal(
-        name="1m-real-steered",
+        name="goal-1m-real-steered",
         title="1M, B=1, real q and z, D = 64 + 32",
         peer="flat",
         must=15,

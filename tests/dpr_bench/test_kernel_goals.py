@@ -65,15 +65,15 @@ def test_every_goal_is_named_once_and_aims_beyond_its_must():
 @pytest.mark.parametrize(
     ("name", "ratio", "reached", "aimed"),
     [
-        ("1m-b1-k10", 25, True, False),
-        ("1m-b1-k10", 24.9, False, False),
-        ("1m-b1-k10", 50, True, True),
-        ("1m-scann", 0.7, True, False),
-        ("1m-scann", 0.69, False, False),
-        ("1m-half", 1.4, True, False),  # a cost: lower is better
-        ("1m-half", 1.41, False, False),
-        ("1m-half", 1.15, True, True),
-        ("1m-penalty-relu-own", 3.0, True, False),
+        ("goal-1m-b1-k10", 25, True, False),
+        ("goal-1m-b1-k10", 24.9, False, False),
+        ("goal-1m-b1-k10", 50, True, True),
+        ("goal-1m-scann", 0.7, True, False),
+        ("goal-1m-scann", 0.69, False, False),
+        ("goal-1m-half", 1.4, True, False),  # a cost: lower is better
+        ("goal-1m-half", 1.41, False, False),
+        ("goal-1m-half", 1.15, True, True),
+        ("goal-1m-penalty-relu-own", 3.0, True, False),
     ],
 )
 def test_reached_and_aimed(name, ratio, reached, aimed):
@@ -81,7 +81,7 @@ def test_reached_and_aimed(name, ratio, reached, aimed):
 
 
 def test_a_mismatch_reaches_nothing():
-    wrong = row("1m-b1-k10", 100, mismatches=1)
+    wrong = row("goal-1m-b1-k10", 100, mismatches=1)
     assert not wrong.reached
     assert not wrong.aimed
 
@@ -140,7 +140,7 @@ def results() -> KernelResults:
         machine,
         Ceilings(40, 0.9, "reading", "multiplying"),
         minutes=3,
-        goals=[row("1m-b1-k10", 30), row("1m-half", 2), row("1m-b1-k100", 99, mismatches=4)],
+        goals=[row("goal-1m-b1-k10", 30), row("goal-1m-half", 2), row("goal-1m-b1-k100", 99, mismatches=4)],
         grid=[grid, slow, fast],
         curves=[point],
         levels=[level],
@@ -167,7 +167,7 @@ def test_the_terminal_shows_every_goal(tmp_path):
     with (tmp_path / "shown").open("w", encoding="utf-8") as file:
         Console(file=file, width=96).print(goals_table(results().goals))
     shown = (tmp_path / "shown").read_text(encoding="utf-8")
-    assert [name in shown for name in ("1m-b1-k10", "1m-half", "1m-b1-k100")] == [True] * 3
+    assert [name in shown for name in ("goal-1m-b1-k10", "goal-1m-half", "goal-1m-b1-k100")] == [True] * 3
     assert shown.count(" no ") == 2
 
 
@@ -217,7 +217,7 @@ def test_quick_measures_every_goal_and_finds_no_mismatch(tmp_path, hasty):
 def test_a_full_run_writes_tables_and_plots(tmp_path, hasty, monkeypatch):
     monkeypatch.setattr(kernel_curves, "_BATCHES", (1, 16))
     monkeypatch.setattr(kernel_curves, "_KS", (10,))
-    cases = ["4k-b1", "grid-4k-clustered-d64", "curves-100k-clustered", "levels-4k-iid"]
+    cases = ["goal-4k-b1", "grid-4k-clustered-d64", "curves-100k-clustered", "levels-4k-iid"]
     found = run_kernel(options(tmp_path, *cases), Console(quiet=True))
     assert found.mismatches == 0
     assert {(row.batch, row.k) for row in found.grid} == {(b, k) for b in (1, 16, 256) for k in (10, 100)}
@@ -253,4 +253,4 @@ def test_an_unknown_case_is_one_line(monkeypatch, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main()
     assert stopped.value.code == 1
-    assert "cases must be parts of 1m-b1-k10" in capsys.readouterr().err
+    assert "cases must be parts of goal-1m-b1-k10" in capsys.readouterr().err
