@@ -150,9 +150,7 @@ class _Validation:
         state = torch.zeros(batch, state_width(backbone))
         rows = []
         for part, read in ((tokens[:, :half], items[:, : half - 1]), (tokens[:, half:], items)):
-            user = backbone(
-                read if read.shape[1] else tokens[:, :1]
-            )  # without items, the token of a beginning
+            user = backbone(read if read.shape[1] else tokens[:, :1])  # no items: token 0 alone
             feeds, state = {"items": part.numpy(), "state": state.numpy()}, state_after(backbone, part, state)
             rows += self._compare("backbone_step", feeds, [user, state], part.shape, [FP32_BOUND] * 2)
         return rows
