@@ -34,7 +34,7 @@ class Plan:
     rounds : int
         Contenders take turns so often.
     seconds : float
-        A contender's time in a round; what has begun is finished, and a round has two calls at least.
+        A contender's time in a round; what has begun is finished, and a round has a call at least.
     cold_rounds : int
         How often everything is opened anew.
     processes : int

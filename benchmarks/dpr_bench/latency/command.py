@@ -18,9 +18,10 @@ from rich.console import Console
 from dpr_bench.kernel_progress import RichWatch, Watch
 from dpr_bench.latency.agreement import Agreement, compare_answers
 from dpr_bench.latency.cases import FULL_PLAN, QUICK_PLAN, Plan
-from dpr_bench.latency.contenders import Contender, Models, list_contenders, open_contenders
+from dpr_bench.latency.contenders import Contender, Models, limited_threads, list_contenders, open_contenders
 from dpr_bench.latency.goals import SOAK_QUERIES, GoalRow, check_goals
 from dpr_bench.latency.million import extend_to, measure_million
+from dpr_bench.latency.plain_graphs import export_plain_graphs
 from dpr_bench.latency.plots import plot_latency, plot_steps
 from dpr_bench.latency.processes import measure_memory, measure_start_up, write_questions
 from dpr_bench.latency.questions import EXAMPLES, FreshPrompts, Questions, ask_examples, ask_users
@@ -28,7 +29,6 @@ from dpr_bench.latency.report import goals_table, latency_markdown
 from dpr_bench.latency.results import LatencyResults
 from dpr_bench.latency.rounds import LatencyRow, measure_case, measure_cold
 from dpr_bench.latency.steps import measure_outside, measure_steps
-from dpr_bench.latency.whole_fusion import export_whole_fusion
 from dpr_bench.machine import describe_machine
 from dpr_export.write_bundle import export_bundle
 from dpr_infer.bundle import Bundle, open_bundle
@@ -202,11 +202,11 @@ class _Run:
             self.watch.step("exporting the same bundle in float32")
             float32 = self.folder / "float32"
             export_bundle(self.options.checkpoint, float32)
-        self.watch.step("exporting Fusion as one graph")
-        whole = self.folder / "whole_fusion.onnx"
-        export_whole_fusion(checkpoint.model, whole)
+        self.watch.step("exporting plain graphs")
+        plain = self.folder / "plain"
+        export_plain_graphs(checkpoint.model, plain)
         return Models(
-            bundle=bundle.path, float32=float32, whole_fusion=whole, checkpoint=self.options.checkpoint
+            bundle=bundle.path, float32=float32, plain_graphs=plain, checkpoint=self.options.checkpoint
         )
 
     def _cases(
@@ -221,11 +221,12 @@ class _Run:
         exact = [contender.name for contender in contenders if contender.exact]
         for threads in self.options.threads:
             self.watch.step(f"opening {len(contenders)} pipelines, threads: {threads}")
-            pipelines = open_contenders(contenders, threads, left_out)
-            if not agreement:
-                self.watch.step("comparing answers")
-                batches = [*questions.batches(1, 128), *questions.batches(64, 4)]
-                agreement = compare_answers(pipelines, exact, batches)
+            with limited_threads(threads):  # torch.compile compiles for the threads that it finds
+                pipelines = open_contenders(contenders, threads, left_out)
+                if not agreement:
+                    self.watch.step("comparing answers")
+                    batches = [*questions.batches(1, 128), *questions.batches(64, 4)]
+                    agreement = compare_answers(pipelines, exact, batches)
             for case in self.options.plan.cases(threads):
                 self.watch.step(f"threads: {threads}; {case.name}")
                 rows += measure_case(case, pipelines, questions, fresh, self.options.plan, self.watch)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,12 +14,13 @@ import faiss
 import torch
 from threadpoolctl import threadpool_limits
 
-from dpr_bench.latency.numpy_ranking import FaissRanking, NumpyRanking
+from dpr_bench.latency.numpy_ranking import FaissRanking, NumpyRanking, Ranking
 from dpr_bench.latency.onnx_peer import OnnxPipeline
 from dpr_bench.latency.ours import OurPipeline
-from dpr_bench.latency.pipeline import Pipeline
+from dpr_bench.latency.pipeline import F32, Pipeline
 from dpr_bench.latency.questions import Questions
 from dpr_bench.latency.torch_peers import CompiledPipeline, EagerPipeline, OptimisedPipeline
+from dpr_infer.manifest import Manifest
 
 __all__ = [
     "COMPILED",
@@ -56,15 +58,15 @@ class Models:
         The bundle that is measured.
     float32 : Path
         A bundle of the same checkpoint with a float32 prompt encoder; that bundle itself where it has one.
-    whole_fusion : Path
-        Fusion as one graph.
+    plain_graphs : Path
+        Folder of the graphs of `export_plain_graphs`, float32.
     checkpoint : Path
         The checkpoint.
     """
 
     bundle: Path
     float32: Path
-    whole_fusion: Path
+    plain_graphs: Path
     checkpoint: Path
 
 
@@ -130,12 +132,7 @@ def list_contenders(
     else:
         left_out[OPENVINO] = "openvino is not installed"
     listed += [
-        Contender(
-            name=name,
-            open=lambda threads, ranking=ranking: OnnxPipeline(
-                models.float32, models.whole_fusion, threads, ranking
-            ),
-        )
+        Contender(name=name, open=partial(_open_onnx, models, ranking))
         for name, ranking in ((NUMPY, NumpyRanking), (FAISS, FaissRanking))
     ]
     listed += [
@@ -150,6 +147,10 @@ def list_contenders(
     else:
         left_out[COMPILED] = "a quick run does not compile"
     return listed, left_out
+
+
+def _open_onnx(models: Models, ranking: Callable[[Manifest, F32], Ranking], threads: int) -> Pipeline:
+    return OnnxPipeline(models.float32, models.plain_graphs, threads, ranking)
 
 
 def open_contenders(

@@ -52,7 +52,8 @@ class GoalRow:
         """A value in the goal's unit, such as "4.2x", "0.8 ms" or "1 %"."""
         if self.unit == "%":
             return f"{100 * value:.2g} %"
-        return f"{value:.3g}x" if self.unit == "x" else f"{value:.3g} {self.unit}"
+        figure = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+        return figure + ("x" if self.unit == "x" else f" {self.unit}")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -46,7 +46,7 @@ class MillionRow:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         values = asdict(self)
-        return values.pop("times") | values
+        return {**values.pop("times"), **values}
 
 
 def extend_to(bundle: Path, out: Path, items: int) -> Path:
@@ -152,7 +152,7 @@ def _open(models: Models, extended: Path) -> Mapping[str, Pipeline]:
     vectors = np.array(opened.catalogue.vectors, dtype=np.float32, order="C")
     return {
         OURS: OurPipeline(extended, 1),
-        NUMPY: OnnxPipeline(extended, models.whole_fusion, 1, NumpyRanking),
-        FAISS: OnnxPipeline(extended, models.whole_fusion, 1, FaissRanking),
+        NUMPY: OnnxPipeline(extended, models.plain_graphs, 1, NumpyRanking),
+        FAISS: OnnxPipeline(extended, models.plain_graphs, 1, FaissRanking),
         OPTIMISED: OptimisedPipeline(models.checkpoint, vectors=vectors, ids=opened.items.ids),
     }

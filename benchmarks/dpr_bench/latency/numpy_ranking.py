@@ -15,6 +15,8 @@ from dpr_infer.manifest import Manifest
 __all__ = ["FaissRanking", "NumpyRanking", "Ranking"]
 
 _FIRST_FETCH = 4  # times k
+_MORE = 4  # times as many, where those don't prove the answer
+_LARGE_PART = 0.25
 
 
 class Ranking(Protocol):
@@ -88,7 +90,8 @@ class FaissRanking:
 
     An index of inner products knows no penalty. But a penalty only lowers a score, so <q, v> bounds it from above:
     a few times k items are fetched by <q, v> and rescored in NumPy, and where the k-th of their scores reaches the
-    lowest <q, v> that was fetched, no other item can be better. Where it does not, four times as many are fetched.
+    lowest <q, v> that was fetched, no other item can be better. Where it does not, four times as many are fetched;
+    and where that would be a large part of the catalogue, NumPy scores all of it, which is faster then.
 
     Parameters
     ----------
@@ -100,6 +103,7 @@ class FaissRanking:
 
     def __init__(self, manifest: Manifest, vectors: F32) -> None:
         self._score = _Score(manifest, vectors)
+        self._all = NumpyRanking(manifest, vectors)
         self._index = faiss.IndexFlatIP(vectors.shape[1])
         self._index.add(vectors)
 
@@ -107,21 +111,23 @@ class FaissRanking:
         """See :class:`Ranking`."""
         query = self._score.query(user, experts, gates)
         found = np.empty((len(query), k), dtype=np.int64)
-        open_queries = np.arange(len(query))
+        rest = np.arange(len(query))  # queries whose answer is not proven
         fetch = _FIRST_FETCH * k + max(map(len, excluded), default=0)
-        while len(open_queries):
-            fetch = min(fetch, self._index.ntotal)
-            bounds, rows = self._index.search(query[open_queries], fetch)  # (b, fetch) each
+        while len(rest) and fetch <= _LARGE_PART * self._index.ntotal:
+            bounds, rows = self._index.search(query[rest], fetch)  # (b, fetch) each
             proven = []
-            for place, b in enumerate(open_queries.tolist()):
+            for place, b in enumerate(rest.tolist()):
                 best, complete = self._rescored(
                     bounds[place], rows[place], experts[b : b + 1], gates[b : b + 1], excluded[b], k
                 )
-                if complete or fetch == self._index.ntotal:
+                if complete:
                     found[b] = best
                     proven.append(place)
-            open_queries = np.delete(open_queries, proven)
-            fetch *= 4
+            rest = np.delete(rest, proven)
+            fetch *= _MORE
+        if len(rest):
+            some = [excluded[b] for b in rest.tolist()]
+            found[rest] = self._all.top(user[rest], experts[rest], gates[rest], some, k)
         return found
 
     def _rescored(

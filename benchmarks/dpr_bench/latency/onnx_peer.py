@@ -28,9 +28,9 @@ class OnnxPipeline:
     Parameters
     ----------
     bundle : Path
-        A float32 bundle: catalogue, tokenizer, and the graphs of backbone and prompt encoder.
-    whole_fusion : Path
-        As `export_whole_fusion` writes it.
+        A bundle of the same model: items, tags and tokenizer.
+    graphs : Path
+        Folder of `export_plain_graphs`.
     threads : int
         Of each session.
     ranking : callable
@@ -40,7 +40,7 @@ class OnnxPipeline:
     def __init__(
         self,
         bundle: Path,
-        whole_fusion: Path,
+        graphs: Path,
         threads: int,
         ranking: Callable[[Manifest, F32], Ranking],
     ) -> None:
@@ -50,9 +50,9 @@ class OnnxPipeline:
         self._limit = manifest.history_limit
         self._tag_embeddings = np.array(opened.catalogue.tag_embeddings)
         self._tag_vectors = np.array(opened.catalogue.tag_vectors)
-        self._backbone = _session(bundle / manifest.graphs["backbone"].file, threads)
-        self._encoder = _session(bundle / manifest.graphs["prompt_encoder"].file, threads)
-        self._fusion = _session(whole_fusion, threads)
+        self._backbone, self._encoder, self._fusion = (
+            _session(graphs / f"{name}.onnx", threads) for name in ("backbone", "prompt_encoder", "fusion")
+        )
         self._tokenizer = Tokenizer.from_file(str(bundle / "tokenizer.json"))
         self._tokenizer.enable_truncation(manifest.prompt_token_limit)
         self._tokenizer.no_padding()

@@ -65,6 +65,7 @@ def _panel(axis: Any, rows: Sequence[LatencyRow]) -> None:
     axis.set_xlim(0, 1.35 * largest)
     axis.set_title(rows[0].case, fontsize=10)
     axis.tick_params(labelsize=9)
+    axis.tick_params(axis="y", length=0)
     axis.spines[["top", "right"]].set_visible(False)
 
 

@@ -165,7 +165,8 @@ def measure_memory(bundle: Path, questions: Path, queries: int, watch: Watch) ->
 @contextmanager
 def _process(bundle: Path, questions: Path, queries: int) -> Iterator[Iterator[dict[str, float]]]:
     """What a fresh process says, line by line."""
-    command = [sys.executable, "-m", "dpr_bench.latency.fresh_process", bundle, questions, str(queries)]
+    command = [sys.executable, "-m", "dpr_bench.latency.fresh_process"]
+    command += [str(bundle), str(questions), str(queries)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
         assert process.stdout is not None
         assert process.stderr is not None

@@ -30,7 +30,7 @@ __all__ = [
     "time_rounds",
 ]
 
-_LEAST_CALLS = 2
+_LEAST_CALLS = 1
 _MOST_FRESH = 512  # prompts a round: a prompt that no cache holds is made for each query
 
 

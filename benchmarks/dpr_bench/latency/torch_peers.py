@@ -130,7 +130,8 @@ class OptimisedPipeline(_TorchPipeline):
         limit = self._model.backbone.max_history
         groups = length_groups([min(len(history), limit) for history in rows])
         if len(groups) == 1:
-            return self._backbone(torch.from_numpy(pad_to_longest(rows, limit)))
+            whole: Tensor = self._backbone(torch.from_numpy(pad_to_longest(rows, limit)))
+            return whole
         user = torch.empty((len(rows), self._model.config.backbone.dim))
         for group in groups:
             part = pad_to_longest([rows[b] for b in group], limit)
@@ -186,6 +187,7 @@ class CompiledPipeline(OptimisedPipeline):
 
     def __init__(self, checkpoint: Path, batches: Sequence[tuple[Histories, Sequence[str]]]) -> None:
         super().__init__(checkpoint)
+        torch.compiler.reset()  # what was compiled for another number of threads counts against the compiler's limit
         self._backbone = torch.compile(self._backbone, dynamic=True)
         self._user_half = torch.compile(self._user_half, dynamic=True)
         self._scores = torch.compile(self._score, dynamic=True)
