@@ -59,7 +59,8 @@ class CheckedEngine:
         if len(given) != len(self._expected):
             raise EngineError(f"{self._name} must give {len(self._expected)} outputs; got {len(given)}")
         for output, (port, dtype, sizes) in zip(given, self._expected, strict=True):
-            shape = tuple(feed[at[0]].shape[at[1]] if isinstance(at, tuple) else at for at in sizes)
+            # A list: it takes half the time of a generator, and this runs twice a query.
+            shape = tuple([feed[at[0]].shape[at[1]] if isinstance(at, tuple) else at for at in sizes])
             if output.shape != shape or output.dtype != dtype:
                 raise EngineError(
                     f"{self._name} must give {port} as {dtype} {shape}; got {output.dtype} {output.shape}"

@@ -30,8 +30,8 @@ def flatten_rows(rows: Sequence[Rows]) -> tuple[NDArray[np.int64], NDArray[np.in
     flat : ndarray of int64, shape (M,)
         All rows.
     """
-    if len(rows) == 1 and isinstance(rows[0], np.ndarray):
-        return np.array([0, len(rows[0])], dtype=np.int64), rows[0]
+    if len(rows) == 1:
+        return np.array([0, len(rows[0])], dtype=np.int64), np.asarray(rows[0], dtype=np.int64)
     offsets = [0, *accumulate(map(len, rows))]
     return np.array(offsets, dtype=np.int64), np.array(list(chain.from_iterable(rows)), dtype=np.int64)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from dpr_infer.manifest import Dims
 from dpr_infer.prompt_reading import PromptReading, PromptShare
 
 Experts = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+# What prompt_fusion gives, in the order of the contract.
+_SHARE = ("keys", "values", "hidden", "sides", "strengths")
 
 
 class Fusion(Protocol):
@@ -55,39 +58,43 @@ class SplitFusion:
     def prepare(self, reading: PromptReading) -> PromptReading:
         """Return the reading with the prompt's share of the fusion."""
         tokens = reading.tokens[None]  # (1, T, p)
+        mask = np.ones(tokens.shape[:2], dtype=np.int64)
         share = self._of_prompt.run(
             {
                 "tokens": tokens,
-                "attention_mask": np.ones(tokens.shape[:2], dtype=np.int64),
+                "attention_mask": mask,
                 "wish": reading.wish[None],
                 "tag_vectors": self._tag_vectors,
             }
         )
         if not all(np.isfinite(part).all() for part in share):
             raise EngineError("prompt_fusion must give finite numbers; got NaN or an infinity")
-        return replace(reading, share=PromptShare(*(part[0] for part in share)))
+        feed = dict(zip(_SHARE, share, strict=True)) | {"attention_mask": mask}
+        return replace(reading, share=PromptShare(*share, feed))
 
     def run(self, user: NDArray[np.float32], readings: Sequence[PromptReading]) -> Experts:
         """Return experts (b, E, item) and gates (b, E)."""
         shares = [reading.share for reading in readings if reading.share is not None]
-        longest = max(len(share.keys) for share in shares)
+        feed = shares[0].feed if len(shares) == 1 else self._batch(shares)
+        experts, gates = self._of_user.run({"user": user, **feed})
+        return experts, gates
+
+    def _batch(self, shares: Sequence[PromptShare]) -> dict[str, NDArray[Any]]:
+        """Return what several prompts say, padded to the longest."""
+        longest = max(share.keys.shape[1] for share in shares)
         keys, values = np.zeros((2, len(shares), longest, self._width), dtype=np.float32)  # (b, T, f) each
         mask = np.zeros((len(shares), longest), dtype=np.int64)
         for i, share in enumerate(shares):
-            length = len(share.keys)
-            keys[i, :length], values[i, :length], mask[i, :length] = share.keys, share.values, 1
-        experts, gates = self._of_user.run(
-            {
-                "user": user,
-                "keys": keys,
-                "values": values,
-                "attention_mask": mask,
-                "hidden": np.stack([share.hidden for share in shares]),
-                "sides": np.stack([share.sides for share in shares]),
-                "strengths": np.stack([share.strengths for share in shares]),
-            }
-        )
-        return experts, gates
+            length = share.keys.shape[1]
+            keys[i, :length], values[i, :length], mask[i, :length] = share.keys[0], share.values[0], 1
+        return {
+            "keys": keys,
+            "values": values,
+            "attention_mask": mask,
+            "hidden": np.concatenate([share.hidden for share in shares]),
+            "sides": np.concatenate([share.sides for share in shares]),
+            "strengths": np.concatenate([share.strengths for share in shares]),
+        }
 
 
 class WholeFusion:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,18 +13,21 @@ from dpr_infer.types import Wish
 
 @dataclass(frozen=True, slots=True)
 class PromptShare:
-    """What of the fusion depends on the prompt alone: the outputs of the graph prompt_fusion.
+    """What of the fusion depends on the prompt alone: the outputs of the graph prompt_fusion, for a batch of one.
 
     Attributes
     ----------
-    keys, values : ndarray of float32, shape (T, fusion)
+    keys, values : ndarray of float32, shape (1, T, fusion)
         Of the attention in which a user looks at the prompt.
-    hidden : ndarray of float32, shape (E, hidden)
+    hidden : ndarray of float32, shape (1, E, hidden)
         The prompt's share of the experts' inner state.
-    sides : ndarray of float32, shape (E, side)
+    sides : ndarray of float32, shape (1, E, side)
         The side vectors that are wished for.
-    strengths : ndarray of float32, shape (E,)
+    strengths : ndarray of float32, shape (1, E)
         How much each expert's wish is wished; 0 without one.
+    feed : dict of str to ndarray
+        All of these by name, and an `attention_mask` of ones, int64 (1, T): what the graph fusion_moe takes beside one
+        user. Nobody may change it.
     """
 
     keys: NDArray[np.float32]
@@ -31,6 +35,7 @@ class PromptShare:
     hidden: NDArray[np.float32]
     sides: NDArray[np.float32]
     strengths: NDArray[np.float32]
+    feed: dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,9 @@ class UserVectors:
             If the engine fails.
         """
         kept = [history[-self._limit :] for history in histories]
+        if len(kept) == 1:
+            (user,) = self._backbone.run({"items": _tokens(kept)})
+            return user
         user = np.empty((len(kept), self._width), dtype=np.float32)
         for which in self._groups([len(history) for history in kept]):
             (user[which],) = self._backbone.run({"items": _tokens([kept[b] for b in which])})
@@ -61,6 +64,8 @@ class UserVectors:
 def _tokens(histories: Sequence[Sequence[int]]) -> NDArray[np.int64]:
     """Return the backbone's tokens (B, L): row + 1, padded on the left with 0."""
     # A user without a history is one pad token, for which the backbone has learned what to say.
+    if len(histories) == 1 and histories[0]:
+        return np.array(histories, dtype=np.int64) + 1
     length = max(1, max(map(len, histories)))
     items = np.zeros((len(histories), length), dtype=np.int64)
     for line, history in zip(items, histories, strict=True):
