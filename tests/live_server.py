@@ -12,7 +12,7 @@ import uvicorn
 import uvloop
 
 from dpr_infer.serve.app import build_app
-from dpr_infer.serve.lifecycle import listen, uvicorn_config
+from dpr_infer.serve.lifecycle import listen, uvicorn_config, watched
 from dpr_infer.serve.request_record import RequestObserver
 from dpr_infer.serve.settings import Settings
 
@@ -57,7 +57,7 @@ class LiveServer:
         app = build_app(self._settings, self._observers)
         self.services = app.state.services
         self._server = uvicorn.Server(uvicorn_config(app, self._settings))
-        serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+        serving = asyncio.create_task(self._server.serve(sockets=watched(self._socket)))
         await self.services.readiness.settled.wait()
         self._up.set()
         await serving

@@ -62,6 +62,7 @@ def build_app(settings: Settings, observers: Sequence[RequestObserver] = ()) -> 
             wait_ms=settings.batch_wait_ms,
             queue_limit=settings.queue_limit,
             metrics=metrics,
+            patience_s=settings.request_timeout_s / 2,  # the other half is for the answer
         ),
         metrics=metrics,
         sessions=SessionStore(settings.max_sessions, settings.session_ttl_s, metrics),

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from asyncio import AbstractEventLoop, Future
+import math
+from asyncio import AbstractEventLoop, CancelledError, Future
 from collections.abc import Callable, Mapping, Sequence
 from threading import Thread
 from time import perf_counter
@@ -14,15 +15,18 @@ from typing import TypeVar
 from dpr_infer.errors import DprError, EngineError
 from dpr_infer.serve.batch_line import Answered, BatchLine, Call
 from dpr_infer.serve.metrics import Metrics
-from dpr_infer.serve.problems import Overloaded, Unavailable
+from dpr_infer.serve.problems import ClientGone, Overloaded, Unavailable
 from dpr_infer.serve.query import Query
-from dpr_infer.serve.request_record import Run, current_request
+from dpr_infer.serve.request_record import RequestRecord, Run, current_request
 from dpr_infer.serve.served_model import OpenModel
 from dpr_infer.types import Recommendation
 
 T = TypeVar("T")
 
 _log = logging.getLogger("dpr_infer.serve")
+
+_READING = ("tokenise", "encode_prompt")  # steps that prompts alone take
+_LONGEST_RETRY_S = 60
 
 # A `submit` costs, beside the answer, on one core with uvloop: 40 us alone, most of it two switches of threads; 10 us
 # each of 64 together. With asyncio's own loop 63 us and 15 us.
@@ -44,11 +48,23 @@ class Batcher:
         Queries that may wait.
     metrics : Metrics
         Where queue times, batch sizes and steps are counted.
+    patience_s : float
+        Longest time in line, in seconds. Who would wait longer is refused at once, as far as can be told; who has
+        waited longer is refused, and costs the engine nothing.
     """
 
-    def __init__(self, *, max_batch: int, wait_ms: float, queue_limit: int, metrics: Metrics) -> None:
-        self._line = BatchLine(max_batch=max_batch, wait_s=wait_ms / 1e3)
+    def __init__(
+        self,
+        *,
+        max_batch: int,
+        wait_ms: float,
+        queue_limit: int,
+        metrics: Metrics,
+        patience_s: float = math.inf,
+    ) -> None:
+        self._line = BatchLine(max_batch=max_batch, wait_s=wait_ms / 1e3, patience_s=patience_s)
         self._queue_limit = queue_limit
+        self._patience_s = patience_s
         self._metrics = metrics
         self._thread: Thread | None = None
         self._loop: AbstractEventLoop | None = None
@@ -99,28 +115,63 @@ class Batcher:
         Raises
         ------
         Overloaded
-            If more queries than the limit would wait. A call that finds nobody waiting is always taken.
+            If more queries than the limit would wait, or these would wait for too long, or have. A call that finds
+            nobody waiting is always taken.
         Unavailable
             If the batcher is closing.
+        ClientGone
+            If nobody waits for the answers any more.
         """
         if not queries:
             return []
         if self._closing:
             raise Unavailable("the server is shutting down", "draining")
-        waiting = self._line.waiting
-        if waiting and waiting + len(queries) > self._queue_limit:
-            self._metrics.shed("queue_full")
-            raise Overloaded(f"{waiting} queries wait, of {self._queue_limit} that may; try again")
         loop = self._loop or self._start()
         call = Call(queries, loop.create_future(), perf_counter())
+        self._admit(call)
         record = current_request.get()
-        if record is not None:
-            record.queries = [*record.queries, *queries]
-        self._line.put(call)
-        answers = await call.future
-        if record is not None and call.run is not None:
+        if record is None:
+            self._line.put(call)
+            return await call.future
+        record.queries = [*record.queries, *queries]
+        answers = await self._wait_as(record, call)
+        if call.run is not None:
             record.runs.append(call.run)
         return answers
+
+    async def _wait_as(self, record: RequestRecord, call: Call) -> list[Answered]:
+        """Put a call in line and wait for its answers, as long as the request's client does."""
+        try:
+            if not record.abandoned:
+                record.waits_for = call.future
+                self._line.put(call)
+                return await call.future
+        except CancelledError:
+            if not record.abandoned:
+                raise
+        finally:
+            record.waits_for = None
+        self._metrics.abandoned.inc()
+        raise ClientGone
+
+    def _admit(self, call: Call) -> None:
+        waiting = self._line.waiting
+        if not waiting:
+            return
+        if waiting + len(call.queries) > self._queue_limit:
+            refused = Overloaded(f"{waiting} queries wait, of {self._queue_limit} that may; try again")
+        elif (wait_s := self._line.expected_wait_s(call)) > self._patience_s:
+            what = "prompts that were not asked before" if call.new else "queries"
+            refused = Overloaded(
+                f"so many {what} wait that this would take {wait_s:.1f} s, of {self._patience_s:g} s that a query "
+                "may wait; try again later",
+                "new_prompts" if call.new else "queue_full",
+                min(_LONGEST_RETRY_S, math.ceil(wait_s)),
+            )
+        else:
+            return
+        self._metrics.shed(refused.reason)
+        raise refused
 
     async def close(self) -> None:
         """Refuse new queries, answer those that wait, and end the thread."""
@@ -140,12 +191,22 @@ class Batcher:
         return self._loop
 
     def _run(self, loop: AbstractEventLoop, ended: Future[None]) -> None:
-        while batch := self._line.take():
+        while any(taken := self._line.take()):
+            batch, late = taken
+            if late:
+                self._give_up(loop, late)
+            if not batch:
+                continue
             finished = self._answer(batch)
             self._line.idle()  # whoever is told may ask again before the line is looked at
             # One wake-up a batch: each costs a system call and a switch of threads.
             _tell(loop, _hand_over, finished)
         _tell(loop, ended.set_result, None)
+
+    def _give_up(self, loop: AbstractEventLoop, late: list[Call]) -> None:
+        for _ in late:
+            self._metrics.shed("waited")
+        _tell(loop, _refuse, (late, self._patience_s))
 
     def _answer(self, batch: list[tuple[Call, int]]) -> list[Call]:
         """Answer a batch; returns the calls of which nothing is missing any more."""
@@ -161,9 +222,12 @@ class Batcher:
 
     def _answer_together(self, model: OpenModel, places: list[tuple[Call, int]]) -> list[Call]:
         queries = [call.queries[place] for call, place in places]
+        began = perf_counter()
         answers = self._ask(model, queries)
         timings, ended = _timings(answers), perf_counter()
-        self._count(queries, answers, timings)
+        new = self._count(queries, answers, timings)
+        reading_s = sum(timings.get(step, 0.0) for step in _READING) / 1e3
+        self._line.pace.learn(ended - began, len(queries), new, reading_s)
         finished = []
         for (call, place), answer in zip(places, answers, strict=True):
             assert call.run is not None
@@ -180,13 +244,15 @@ class Batcher:
             failure = EngineError(f"the batch failed: {type(error).__name__}")
             return [failure] * len(queries)
 
-    def _count(self, queries: list[Query], answers: list[Answered], timings: Mapping[str, float]) -> None:
+    def _count(self, queries: list[Query], answers: list[Answered], timings: Mapping[str, float]) -> int:
+        """Count a batch, and return how many of its prompts had to be read."""
         hits = misses = 0
         for query, answer in zip(queries, answers, strict=True):
             if not isinstance(answer, DprError) and _says_something(query):
                 hits += answer.prompt_cached
                 misses += not answer.prompt_cached
         self._metrics.batch_done(len(queries), timings, hits, misses)
+        return misses
 
 
 def _timings(answers: list[Answered]) -> Mapping[str, float]:
@@ -203,6 +269,17 @@ def _hand_over(calls: list[Call]) -> None:
     for call in calls:
         if not call.future.done():
             call.future.set_result(call.answers())
+
+
+def _refuse(late: tuple[list[Call], float]) -> None:
+    calls, patience_s = late
+    for call in calls:
+        if not call.future.done():
+            detail = (
+                f"this waited for longer than the {patience_s:g} s that a query may wait; try again later"
+            )
+            call.future.set_exception(Overloaded(detail, "waited"))
+            call.future.exception()  # seen: who waits for it may be cancelled before hearing of it
 
 
 def _tell(loop: AbstractEventLoop, what: Callable[[T], object], argument: T) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import Transport
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from dpr_infer.serve.problems import PROBLEM_JSON, Problem
+from dpr_infer.serve.request_record import RECORD_KEY
 
 MAX_OVERHEAD_BYTES = (
     262_144  # of a request, besides its body: request line, headers, framing of chunks, trailers
@@ -46,9 +47,16 @@ class BoundedConnection(HttpToolsProtocol):
             self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Forget the connection, and tell a request that nobody waits for its answer any more.
+
+        ASGI's own message would have to be waited for, by one more task a request.
+        """
         self._wait_no_longer()
         super().connection_lost(exc)
+        if self.cycle is not None and self.cycle.disconnected:
+            record = cast("dict[str, Any]", self.cycle.scope).get(RECORD_KEY)
+            if record is not None:
+                record.client_left()
 
     def data_received(self, data: bytes) -> None:
         """Take in bytes, unless they are too many that are no body."""

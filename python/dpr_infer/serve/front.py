@@ -15,7 +15,13 @@ from dpr_infer.serve.metrics import Metrics
 from dpr_infer.serve.problems import Problem
 from dpr_infer.serve.readiness import DRAINING, Readiness
 from dpr_infer.serve.replies import Reply, problem_reply
-from dpr_infer.serve.request_record import RequestObserver, RequestRecord, current_request, request_id
+from dpr_infer.serve.request_record import (
+    RECORD_KEY,
+    RequestObserver,
+    RequestRecord,
+    current_request,
+    request_id,
+)
 
 _LONGEST_PATH = 4_096  # bytes; routing keeps the last paths
 
@@ -68,6 +74,7 @@ class Front:
         began = perf_counter()
         record = RequestRecord(request_id(scope["headers"]))
         current_request.set(record)
+        scope[RECORD_KEY] = record
         sender = _Sender(send, self._headers(scope["headers"], record))
         if scope["method"] == "HEAD":  # whoever sends it on still sees HEAD, and leaves out the body
             scope = {**scope, "method": "GET"}

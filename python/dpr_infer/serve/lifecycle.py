@@ -31,7 +31,11 @@ from dpr_infer.serve.tracing import Tracing
 _log = logging.getLogger("dpr_infer.serve")
 
 _MOST_CONNECTIONS = 10_000
-_OTHER_FILES = 64  # bundle, store, logs
+_OTHER_FILES = 64  # bundle, store, logs, listening
+# libuv accepts one connection in a turn of the event loop. Of a busy server a turn takes tens of milliseconds, and a
+# thousand clients that come at once, or have left by then, would hold up everybody behind them for half a minute. So
+# the listening socket is watched that many times over, for some 4 us of each a connection.
+_ACCEPTED_AT_ONCE = 16
 
 
 class ListenError(DprError):
@@ -87,6 +91,11 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
+def watched(sock: socket.socket) -> list[socket.socket]:
+    """Return a listening socket and copies of it, for uvicorn to take a connection from each in turn."""
+    return [sock, *(sock.dup() for _ in range(_ACCEPTED_AT_ONCE - 1))]
+
+
 def uvicorn_config(app: Litestar, settings: Settings) -> uvicorn.Config:
     """Return how uvicorn serves an app of these settings."""
     return uvicorn.Config(
@@ -111,7 +120,7 @@ async def _serve(app: Litestar, settings: Settings, sock: socket.socket, tracing
     _log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
     if app.state.services.events is not None:
         _log.info("users' events are kept in %s", _without_password(settings.users))
-    await server.serve(sockets=[sock])
+    await server.serve(sockets=watched(sock))
     if tracing is not None:
         await asyncio.to_thread(tracing.close)
     return 1 if app.state.services.readiness.state == FAILED else 0

@@ -19,7 +19,7 @@ from dpr_infer.stopwatch import STEPS
 
 OTHER_ROUTE = "other"
 CODES = ("2xx", "3xx", "4xx", "5xx")
-SHED_REASONS = ("queue_full", "draining", "not_ready")
+SHED_REASONS = ("queue_full", "new_prompts", "waited", "draining", "not_ready")
 RELOAD_RESULTS = ("ok", "failed")
 
 # Seconds. A request takes a fraction of a millisecond, and a step of it a fraction of that.
@@ -47,8 +47,9 @@ class Metrics:
         Where all of them are registered, and nothing else.
     in_flight, sessions, ready : prometheus_client.Gauge
         Requests being answered, conversations kept, and whether requests are taken (0 or 1).
-    timeouts, sessions_evicted, user_events : prometheus_client.Counter
-        Requests answered too late, conversations given up for want of room, events stored.
+    timeouts, abandoned, sessions_evicted, user_events : prometheus_client.Counter
+        Requests answered too late, requests whose clients left before, conversations given up for want of room, events
+        stored.
 
     Examples
     --------
@@ -76,6 +77,7 @@ class Metrics:
         shed = self._counter("shed", "Requests refused by an overloaded, closing or unready server", "reason")
         self._shed = {reason: shed.labels(reason) for reason in SHED_REASONS}
         self.timeouts = self._counter("timeouts", "Requests that took longer than a request may")
+        self.abandoned = self._counter("abandoned", "Requests whose clients left before the answer")
 
     def _add_batches(self) -> None:
         self._queue_seconds = self._histogram("queue_seconds", "Time a query waited", _STEP_BUCKETS)

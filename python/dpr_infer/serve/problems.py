@@ -21,6 +21,7 @@ TITLES = {
     415: "Unsupported media type",
     422: "Wrong content",
     431: "Header too large",
+    499: "Client gone",
     500: "Internal error",
     503: "Not available now",
     504: "Timed out",
@@ -87,7 +88,7 @@ class Unavailable(Problem):
     ----------
     detail : str
         Why.
-    reason : {"queue_full", "draining", "not_ready"}
+    reason : {"queue_full", "new_prompts", "waited", "draining", "not_ready", "users"}
         The same as a label of the metric `dpr_shed_total`.
     retry_after_s : int
         When to try again, in seconds.
@@ -99,10 +100,17 @@ class Unavailable(Problem):
 
 
 class Overloaded(Unavailable):
-    """More queries wait than may wait."""
+    """More queries wait than may wait, or than can be answered in time."""
 
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail, "queue_full")
+    def __init__(self, detail: str, reason: str = "queue_full", retry_after_s: int = 1) -> None:
+        super().__init__(detail, reason, retry_after_s)
+
+
+class ClientGone(Problem):
+    """Whoever asked has left. Nobody is sent this; log and metrics have its status, as those of nginx do."""
+
+    def __init__(self) -> None:
+        super().__init__(499, "the client closed the connection before the answer")
 
 
 def wrong(detail: str, kind: str = "") -> Problem:

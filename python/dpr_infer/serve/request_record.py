@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from asyncio import Future
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from dpr_infer.serve.query import Query
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _process = secrets.token_hex(4)
 _number = count(1)
+
+RECORD_KEY = "dpr.record"  # where a request's ASGI scope has its record
 
 
 @dataclass(slots=True)
@@ -60,12 +63,24 @@ class RequestRecord:
         How it was answered.
     span : object
         Its span, if it is traced.
+    waits_for : Future or None
+        What it waits for in vain if its client leaves; None while it does something that is to be finished.
+    abandoned : bool
+        Whether its client has left.
     """
 
     request_id: str
     queries: Sequence[Query] = ()
     runs: list[Run] = field(default_factory=list)
     span: Any = None
+    waits_for: Future[Any] | None = None
+    abandoned: bool = False
+
+    def client_left(self) -> None:
+        """Take note that nobody waits for the answer, and give up what only the client wanted."""
+        self.abandoned = True
+        if self.waits_for is not None:
+            self.waits_for.cancel()
 
 
 class RequestObserver(Protocol):

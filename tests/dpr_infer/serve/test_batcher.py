@@ -16,7 +16,7 @@ import tiny_bundle
 from dpr_infer import DprError, EngineError, QueryError, Recommendation, Recommender, UnknownItemError
 from dpr_infer.serve.batcher import Batcher
 from dpr_infer.serve.metrics import Metrics
-from dpr_infer.serve.problems import Overloaded, Unavailable
+from dpr_infer.serve.problems import ClientGone, Overloaded, Unavailable
 from dpr_infer.serve.query import Query
 from dpr_infer.serve.request_record import RequestRecord, current_request
 
@@ -257,6 +257,96 @@ def test_more_than_may_wait_are_refused():
         server.engine.may_answer.set()
         await asyncio.gather(busy, long)
         assert said(await server.submit("b")) == ["b"]
+        await server.batcher.close()
+
+    run(test())
+
+
+def test_who_waited_too_long_is_refused_and_costs_nothing():
+    async def test() -> None:
+        server = Server(patience_s=0.05)
+        busy = await server.block()
+        waiting = [await server.submit_waiting(prompt) for prompt in "ab"]
+        await asyncio.sleep(0.1)
+        late = await server.submit_waiting("c")
+        server.engine.may_answer.set()
+        for refused in waiting:
+            with pytest.raises(Overloaded, match=r"longer than the 0\.05 s that a query may wait") as caught:
+                await refused
+            assert caught.value.headers["Retry-After"] == "1"
+        assert said(await late) == ["c"]
+        await busy
+        assert server.engine.batches == [["first"], ["c"]]
+        assert server.value("shed_total", reason="waited") == 2
+        assert server.value("queue_length") == 0
+        await server.batcher.close()
+
+    run(test())
+
+
+def test_a_flood_of_new_prompts_keeps_nobody_else_out():
+    async def test() -> None:
+        server = Server(queue_limit=6, patience_s=2.5)
+        server.engine.new_prompts = set("ABCDEF")
+        busy = await server.block()
+        server.batcher._line.pace.learn(1.0, 1, 1, 1.0)
+        waiting = [await server.submit_waiting(prompt) for prompt in "ABC"]
+        with pytest.raises(Overloaded, match=r"would take 3\.0 s, of 2\.5 s") as caught:
+            await server.submit("D")
+        assert caught.value.kind == "new-prompts"
+        assert caught.value.headers["Retry-After"] == "3"
+        assert server.value("shed_total", reason="new_prompts") == 1
+        known = [await server.submit_waiting(prompt) for prompt in "abc"]
+        server.engine.may_answer.set()
+        await asyncio.gather(busy, *waiting, *known)
+        assert server.engine.batches == [["first"], ["A", "a", "b", "c"], ["B"], ["C"]]
+        await server.batcher.close()
+
+    run(test())
+
+
+def test_a_line_that_takes_too_long_is_not_made_longer():
+    async def test() -> None:
+        server = Server(patience_s=2.5)
+        busy = await server.block()
+        server.batcher._line.pace.learn(1.0, 1, 0, 0.0)
+        waiting = [await server.submit_waiting(prompt) for prompt in "abc"]
+        with pytest.raises(Overloaded, match="so many queries wait") as caught:
+            await server.submit("d")
+        assert (caught.value.kind, caught.value.headers["Retry-After"]) == ("queue-full", "3")
+        server.engine.may_answer.set()
+        await asyncio.gather(busy, *waiting)
+        await server.batcher.close()
+
+    run(test())
+
+
+def test_whose_client_left_is_not_run():
+    async def test() -> None:
+        server = Server()
+        busy = await server.block()
+        waiting = []
+        for number in range(3):
+            record = RequestRecord(f"r{number}")
+            current_request.set(record)
+            waiting.append((record, await server.submit_waiting(str(number))))
+        waiting[1][0].client_left()
+        with pytest.raises(ClientGone):
+            await waiting[1][1]
+        left = RequestRecord("left")
+        left.client_left()
+        current_request.set(left)
+        with pytest.raises(ClientGone):
+            await server.submit("never in line")
+        waiting[2][1].cancel()  # for another reason
+        server.engine.may_answer.set()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting[2][1]
+        assert said(await waiting[0][1]) == ["0"]
+        waiting[0][0].client_left()  # too late to matter
+        await busy
+        assert server.engine.batches == [["first"], ["0"]]
+        assert server.value("abandoned_total") == 2
         await server.batcher.close()
 
     run(test())

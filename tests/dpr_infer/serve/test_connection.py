@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from threading import Event
+from time import sleep
+from typing import Any
 
 import pytest
+import uvloop
 
+from dpr_infer import Recommender
+from dpr_infer.serve.lifecycle import listen, watched
 from live_server import LiveServer, live_server
 
 HEAD = b"POST /v1/recommend HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
@@ -185,6 +192,71 @@ def test_a_client_that_leaves_is_no_failure_of_the_server(server: LiveServer, co
         another.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
         assert read_answer(another)[0] == 504  # the other one is over by then
     assert failures() == before + 1
+
+
+def test_whose_client_left_is_dropped_before_the_engine(bundle_path: Path, monkeypatch: pytest.MonkeyPatch):
+    asked: list[int] = []
+    busy, go_on, answer = Event(), Event(), Recommender.query_each
+
+    def held(self: Recommender, queries: Sequence[Any], **options: Any) -> Any:
+        asked.extend(query.k for query in queries)
+        busy.set()
+        assert go_on.wait(60)
+        return answer(self, queries, **options)
+
+    def value(name: str, **labels: str) -> float:
+        return float(server.services.metrics.registry.get_sample_value(name, labels) or 0)
+
+    def until(name: str, number: float) -> None:
+        while value(name) != number:
+            sleep(0.001)
+
+    with live_server(bundle=str(bundle_path), request_timeout_s=60, max_batch=1) as server:
+        monkeypatch.setattr(Recommender, "query_each", held)
+        with connect(server) as first, connect(server) as patient:
+            first.sendall(HEAD + b'Content-Length: 7\r\n\r\n{"k":1}')
+            assert busy.wait(60)
+            with connect(server) as leaving:
+                leaving.sendall(HEAD + b'Content-Length: 7\r\n\r\n{"k":2}')
+                until("dpr_queue_length", 1)
+                patient.sendall(HEAD + b'Content-Length: 7\r\n\r\n{"k":3}')
+                until("dpr_queue_length", 2)
+            until("dpr_abandoned_total", 1)
+            go_on.set()
+            assert [read_answer(one)[0] for one in (first, patient)] == [200, 200]
+        assert asked == [1, 3]
+        assert value("dpr_requests_total", route="/v1/recommend", code="4xx") == 1
+        assert value("dpr_requests_total", route="/v1/recommend", code="5xx") == 0
+
+
+def test_many_that_come_at_once_are_taken_in_few_turns_of_the_event_loop():
+    taken: list[asyncio.BaseTransport] = []
+
+    class Taking(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            taken.append(transport)
+
+    async def turns() -> int:
+        loop = asyncio.get_running_loop()
+        socks = watched(listen("127.0.0.1", 0))
+        servers = [await loop.create_server(Taking, sock=sock, backlog=256) for sock in socks]
+        clients = [socket.socket() for _ in range(160)]
+        for client in clients:
+            client.setblocking(False)
+            client.connect_ex(socks[0].getsockname())
+        count = 0
+        while len(taken) < 160:
+            await asyncio.sleep(0)
+            count += 1
+        for one in (*servers, *taken):
+            one.close()
+        await asyncio.sleep(0)
+        for sock in (*socks, *clients):
+            sock.close()
+        return count
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(turns()) < 40
 
 
 def test_more_connections_than_there_may_be_are_refused(bundle_path: Path, monkeypatch: pytest.MonkeyPatch):
