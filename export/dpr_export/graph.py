@@ -16,6 +16,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from dpr_export.fusion_graph import fusion_graph
 from dpr_export.fusion_parts import PromptHalf, UserHalf
 from dpr_export.transformer_graph import LONGEST, transformer_graph
 from dpr_train.backbones import BERT4Rec, SASRec
@@ -75,15 +76,21 @@ def export_graphs(model: DPR, folder: Path) -> dict[str, ExportedGraph]:
         "fusion_moe": UserHalf(model.fusion),
     }
     for name, graph in graphs.items():
-        if (
-            name == "backbone"
-            and isinstance(model.backbone, SASRec | BERT4Rec)
-            and model.backbone.max_history < LONGEST
-        ):
-            onnx.save_model(transformer_graph(model.backbone, opset=OPSET), folder / graph.file)
-        else:
+        by_hand = _by_hand(modules[name], graph)
+        if by_hand is None:
             export_graph(modules[name], graph, folder / graph.file)
+        else:
+            onnx.save_model(by_hand, folder / graph.file)
     return graphs
+
+
+def _by_hand(module: nn.Module, graph: ExportedGraph) -> onnx.ModelProto | None:
+    """Write the graphs that every query waits for node by node, where there is a way to."""
+    if isinstance(module, UserHalf):
+        return fusion_graph(module, graph.inputs, graph.outputs, opset=OPSET)
+    if isinstance(module, SASRec | BERT4Rec) and module.max_history < LONGEST:
+        return transformer_graph(module, opset=OPSET)
+    return None
 
 
 def _contracts(model: DPR) -> dict[str, ExportedGraph]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-__all__ = ["NodeList"]
+__all__ = ["NodeList", "Port"]
 
 _IR_VERSION = 10
 _TYPES = {"int64": TensorProto.INT64, "float32": TensorProto.FLOAT}
@@ -43,11 +44,11 @@ class NodeList:
         self._nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))
         return name
 
-    def split(self, value: str, parts: int) -> tuple[str, ...]:
-        """Cut a value into equal parts along its last axis."""
-        names = [self._free_name() for _ in range(parts)]
-        self._nodes.append(helper.make_node("Split", [value], names, axis=-1, num_outputs=parts))
-        return tuple(names)
+    def split(self, value: str, sizes: Sequence[int]) -> list[str]:
+        """Cut a value along its last axis into parts of these sizes."""
+        names = [self._free_name() for _ in sizes]
+        self._nodes.append(helper.make_node("Split", [value, self.ints(*sizes)], names, axis=-1))
+        return names
 
     def floats(self, values: npt.ArrayLike) -> str:
         """Add a constant, rounded to float32, and return its name; equal constants are one."""
@@ -61,14 +62,16 @@ class NodeList:
         """Add a constant of int64 (), as :meth:`floats`."""
         return self._constant(np.array(value, dtype=np.int64))
 
-    def model(self, name: str, inputs: list[Port], outputs: list[Port], *, opset: int) -> onnx.ModelProto:
+    def model(
+        self, name: str, inputs: Sequence[Port], outputs: Sequence[Port], *, opset: int
+    ) -> onnx.ModelProto:
         """Make a checked model of ONNX's own operators.
 
         Parameters
         ----------
         name : str
             Of the graph.
-        inputs, outputs : list of (name, dtype, shape)
+        inputs, outputs : sequence of (name, dtype, shape)
             Its ports, of "int64" or "float32"; a string in a shape is a dynamic dimension.
         opset : int
             Version of the operators.

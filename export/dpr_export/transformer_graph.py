@@ -123,7 +123,7 @@ class _Stack:
         query, key_value = _weights(block.query.weight), _weights(block.key_value.weight)
         normed = self._norm(x, block.attention_norm)
         projected = add("MatMul", normed, nodes.floats(np.concatenate([query, key_value]).T))
-        asked, keys, values = nodes.split(projected, 3)
+        asked, keys, values = nodes.split(projected, [dim] * 3)
         asked = add("Add", asked, nodes.floats(_weights(block.query.bias)))
         attended = add(
             "Attention", asked, keys, values, mask, q_num_heads=self.heads, kv_num_heads=self.heads
