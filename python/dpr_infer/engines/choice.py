@@ -23,6 +23,7 @@ _PRECISIONS: dict[str, tuple[str, ...]] = {
     "tensorrt": TENSORRT_PRECISIONS,
 }
 ENGINES = tuple(_PRECISIONS)
+PRECISIONS = tuple(dict.fromkeys(name for names in _PRECISIONS.values() for name in names))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

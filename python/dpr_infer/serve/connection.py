@@ -6,14 +6,17 @@ import asyncio
 from asyncio import Transport
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from dpr_infer.serve.problems import PROBLEM_JSON, Problem
-from dpr_infer.serve.request_record import RECORD_KEY
+from dpr_infer.serve.request_record import RECORD_KEY, RequestRecord
 
 MAX_OVERHEAD_BYTES = (
     262_144  # of a request, besides its body: request line, headers, framing of chunks, trailers
 )
+# Who is refused for there being too many requests is told to come back after a second. The connection is not read
+# before, so that those who do not listen can't keep the server busy with refusals.
+_PAUSE_S = 1.0
 _REASONS = {400: b"Bad Request", 431: b"Request Header Fields Too Large", 503: b"Service Unavailable"}
 
 
@@ -37,6 +40,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._most = most
         self._overhead_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
+        self._pause: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Take a connection, or refuse it if there are too many."""
@@ -52,11 +56,11 @@ class BoundedConnection(HttpToolsProtocol):
         ASGI's own message would have to be waited for, by one more task a request.
         """
         self._wait_no_longer()
+        if self._pause is not None:
+            self._pause.cancel()
         super().connection_lost(exc)
         if self.cycle is not None and self.cycle.disconnected:
-            record = cast("dict[str, Any]", self.cycle.scope).get(RECORD_KEY)
-            if record is not None:
-                record.client_left()
+            _record(self.cycle).client_left()
 
     def data_received(self, data: bytes) -> None:
         """Take in bytes, unless they are too many that are no body."""
@@ -94,6 +98,9 @@ class BoundedConnection(HttpToolsProtocol):
         super().on_response_complete()
         if self.cycle.more_body:
             self._wait()
+        elif _record(self.cycle).refused and not self.transport.is_closing():
+            self.flow.pause_reading()
+            self._pause = self.loop.call_later(_PAUSE_S, self.flow.resume_reading)
 
     def send_400_response(self, msg: str) -> None:
         """Tell that what came is no HTTP."""
@@ -125,3 +132,9 @@ class BoundedConnection(HttpToolsProtocol):
             status = b"HTTP/1.1 %d %s\r\n" % (problem.status, _REASONS[problem.status])
             self.transport.write(status + lines + b"\r\n" + body)
         self.transport.close()
+
+
+def _record(cycle: RequestResponseCycle) -> RequestRecord:
+    """Return the record of a request; an empty one if it was not begun."""
+    found: RequestRecord | None = cast("dict[str, Any]", cycle.scope).get(RECORD_KEY)
+    return found or RequestRecord("")

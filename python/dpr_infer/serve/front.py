@@ -12,7 +12,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from dpr_infer.serve.access import ADMIN_PREFIX, Headers, Keys, Origins, is_guarded
 from dpr_infer.serve.metrics import Metrics
-from dpr_infer.serve.problems import Problem
+from dpr_infer.serve.problems import Overloaded, Problem
 from dpr_infer.serve.readiness import DRAINING, Readiness
 from dpr_infer.serve.replies import Reply, problem_reply
 from dpr_infer.serve.request_record import (
@@ -22,6 +22,7 @@ from dpr_infer.serve.request_record import (
     current_request,
     request_id,
 )
+from dpr_infer.serve.user_paths import keep_slashes
 
 _LONGEST_PATH = 4_096  # bytes; routing keeps the last paths
 
@@ -102,6 +103,7 @@ class Front:
         return added
 
     async def _answer(self, scope: Any, receive: Receive, sender: _Sender) -> None:
+        keep_slashes(scope)
         path = scope["path"]
         if self._origins and Origins.is_preflight(scope["method"], scope["headers"]):
             sender.added += Origins.preflight_headers()
@@ -115,6 +117,7 @@ class Front:
             else:
                 await self._app(scope, receive, sender)
         except Problem as problem:
+            scope[RECORD_KEY].refused = isinstance(problem, Overloaded)
             await problem_reply(problem, path)(scope, receive, sender)
 
     async def _guarded(self, scope: Scope, receive: Receive, sender: _Sender) -> None:

@@ -83,7 +83,7 @@ def _in_query(name: str, text: str, schema: Parameter, *, required: bool = False
 
 
 _SESSION = _in_path("session_id", "The session's id.", 100)
-_USER = _in_path("user", "The user's id, without slashes.", schemas.MAX_NAME)
+_USER = _in_path("user", "The user's id; slashes as %2F.", schemas.MAX_NAME)
 _SESSION_PATH = "/v1/sessions/{session_id}"
 
 OPERATIONS: tuple[Operation, ...] = (

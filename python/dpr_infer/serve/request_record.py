@@ -67,6 +67,8 @@ class RequestRecord:
         What it waits for in vain if its client leaves; None while it does something that is to be finished.
     abandoned : bool
         Whether its client has left.
+    refused : bool
+        Whether the server had too many requests to even look at it.
     """
 
     request_id: str
@@ -75,6 +77,7 @@ class RequestRecord:
     span: Any = None
     waits_for: Future[Any] | None = None
     abandoned: bool = False
+    refused: bool = False
 
     def client_left(self) -> None:
         """Take note that nobody waits for the answer, and give up what only the client wanted."""

@@ -140,6 +140,10 @@ def open_model(settings: Settings) -> OpenModel:
     recommender = Recommender(
         folder,
         threads=settings.threads,
+        engine=settings.engine,
+        providers=settings.provider or None,
+        allow_fallback=settings.allow_fallback,
+        precision=settings.precision,
         prompt_cache_size=settings.prompt_cache_size,
         verify=settings.verify,
         index=settings.index,

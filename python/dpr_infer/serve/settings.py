@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dpr_infer.engines.choice import ENGINES, PRECISIONS
 from dpr_infer.errors import QueryError
 
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
@@ -32,6 +33,14 @@ class Settings:
     host: str = _option("127.0.0.1", "Address to listen on; 0.0.0.0 for all.", kind=str)
     port: int = _option(8000, "Port to listen on; 0 takes a free one.", kind=int, least=0, most=65_535)
     threads: int = _option(1, "Threads within one native batch.", kind=int, least=1, most=1024)
+    engine: str = _option("onnxruntime", "What runs the graphs.", kind=str, choices=ENGINES)
+    provider: tuple[str, ...] = _option(
+        (), "Execution providers of onnxruntime, most preferred first; none is the CPU.", kind=tuple
+    )
+    allow_fallback: bool = _option(False, "Do without providers that can't be had.", kind=bool)
+    precision: str | None = _option(
+        None, "What openvino or tensorrt computes in; none is fp32.", kind=str, choices=PRECISIONS
+    )
     index: str = _option("exact", "Search of the catalogue.", kind=str, choices=("exact", "hnsw"))
     verify: str = _option(
         "full",
@@ -155,7 +164,7 @@ class Option:
             self._check_number(value, what)
         elif self.kind is bool and not isinstance(value, bool):
             raise QueryError(f"{what} must be True or False; got {value!r}")
-        elif self.choices and value not in self.choices:
+        elif self.choices and value not in self.choices and not (value is None and self.default is None):
             raise QueryError(f"{what} must be {_listed(self.choices)}; got {value!r}")
         elif self.kind is str and not (isinstance(value, str) or (value is None and self.default is None)):
             raise QueryError(f"{what} must be a text; got {value!r}")

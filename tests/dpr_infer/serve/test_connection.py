@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from threading import Event
-from time import sleep
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -192,6 +192,26 @@ def test_a_client_that_leaves_is_no_failure_of_the_server(server: LiveServer, co
         another.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
         assert read_answer(another)[0] == 504  # the other one is over by then
     assert failures() == before + 1
+
+
+def test_who_is_refused_for_there_being_too_many_is_not_read_for_a_while(
+    bundle_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    request = HEAD + b"Content-Length: 2\r\n\r\n{}"
+    monkeypatch.setattr("dpr_infer.serve.connection._PAUSE_S", 0.3)
+    with live_server(bundle=str(bundle_path), max_batch=1) as server, connect(server) as connection:
+        server.services.readiness._most = 0
+        connection.sendall(request)
+        begun = monotonic()
+        assert read_answer(connection)[0] == 503
+        server.services.readiness._most = 1
+        connection.sendall(request)
+        assert read_answer(connection)[0] == 200
+        assert monotonic() - begun >= 0.3
+        begun = monotonic()
+        connection.sendall(request * 2)
+        read_answer(connection)
+        assert monotonic() - begun < 0.3  # others are read on
 
 
 def test_whose_client_left_is_dropped_before_the_engine(bundle_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -35,6 +35,7 @@ def test_a_file(client: Client, path: str, file: str, media_type: str):
     policy = answer.headers["content-security-policy"]
     assert "default-src 'self'" in policy
     assert "unsafe" not in policy
+    assert "require-trusted-types-for 'script'" in policy
     assert "frame-ancestors 'none'" in policy
 
 

@@ -15,7 +15,7 @@ from litestar.testing import TestClient
 
 import tiny_bundle
 from dpr_infer import Recommender
-from dpr_infer.errors import BundleError, EngineError, QueryError
+from dpr_infer.errors import BundleError, EngineError, ProviderError, QueryError
 from dpr_infer.serve.served_model import ServedModel
 from dpr_infer.serve.settings import Settings
 
@@ -60,6 +60,18 @@ def test_every_byte_is_checked_unless_told_otherwise(copy: Path):
     with pytest.raises(BundleError, match="SHA-256"):
         ServedModel(Settings(bundle=str(grown)))
     ServedModel(Settings(bundle=str(grown), verify="fast"))
+
+
+def test_what_runs_the_graphs_is_the_settings_to_say(copy: Path):
+    some, nobodys = {"bundle": str(copy)}, ("NoSuchExecutionProvider",)
+    with pytest.raises(ProviderError, match="NoSuchExecutionProvider"):
+        ServedModel(Settings(**some, provider=nobodys))
+    served = ServedModel(Settings(**some, provider=nobodys, allow_fallback=True))
+    assert served.recommender.providers == ("CPUExecutionProvider",)
+    with pytest.raises(QueryError, match="the engine is openvino"):
+        ServedModel(Settings(**some, engine="openvino", provider=("CPUExecutionProvider",)))
+    with pytest.raises(QueryError, match="precision with the engine onnxruntime"):
+        ServedModel(Settings(**some, precision="bf16"))
 
 
 def test_no_folder(tmp_path: Path):

@@ -10,6 +10,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from dpr_infer import Recommender
+from dpr_infer.serve.user_paths import keep_slashes, user_in
 from dpr_infer.serve.users import EventStoreError
 
 Client = TestClient[Litestar]
@@ -42,6 +43,39 @@ def test_recommendations_for_a_user_are_those_for_the_history(client: Client, re
     lists = [[item["id"] for item in one["items"]] for one in many["answers"]]
     assert lists[0] == recommender.query(["i100", "i107"]).items
     assert lists[1] == lists[2]  # a user of whom nothing is known is a new one
+
+
+@pytest.mark.parametrize(
+    ("path", "user"),
+    [
+        ("shop%2Fann", "shop/ann"),
+        ("shop%2fann", "shop/ann"),
+        ("%2F", "/"),
+        ("a%2F%2Fb%2F", "a//b/"),
+        ("a%2Fevents", "a/events"),
+        ("%C3%A9%2F%20", "\u00e9/ "),
+    ],
+)
+def test_a_user_may_have_slashes(client: Client, path: str, user: str):
+    assert send(client, path, event(1, "i100")).json()["stored"] == 1
+    state = client.get(f"/v1/users/{path}").json()
+    assert (state["user"], state["history"]) == (user, ["i100"])
+    named = client.post("/v1/sessions", json={"user": user}).json()
+    assert named["history"] == ["i100"]
+    assert client.delete(f"/v1/users/{path}").status_code == 204
+    assert client.get(f"/v1/users/{path}").json()["events"] == 0
+
+
+def test_a_percent_sign_in_a_user_is_no_slash():
+    scope = {"path": "/v1/users/a%2Fb", "raw_path": b"/v1/users/a%252Fb"}  # the test client would decode it twice
+    keep_slashes(scope)
+    assert scope["path"] == "/v1/users/a%2Fb"
+    assert user_in(scope) == "a%2Fb"
+
+
+def test_a_slash_as_it_is_parts_a_path(client: Client):
+    assert client.get("/v1/users/shop/ann").status_code == 404
+    assert send(client, "shop/ann", event(1, "i100")).status_code == 404
 
 
 def test_a_user_is_forgotten(client: Client):

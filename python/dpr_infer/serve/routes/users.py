@@ -17,6 +17,7 @@ from dpr_infer.serve.problems import problem_of
 from dpr_infer.serve.replies import json_reply, no_content
 from dpr_infer.serve.schemas import UserEvents
 from dpr_infer.serve.services import services_of
+from dpr_infer.serve.user_paths import user_in
 from dpr_infer.serve.users import Event
 
 _events = msgspec.json.Decoder(UserEvents)
@@ -39,7 +40,7 @@ async def add_events(request: AnyRequest) -> ASGIApp:
         ]
     except DprError as error:
         raise problem_of(error) from None
-    appended = await store.append(_user(request), events)
+    appended = await store.append(user_in(request.scope), events)
     services.metrics.user_events.inc(appended.stored)
     return json_reply(StoredEvents(model=model.ref, stored=appended.stored, duplicates=appended.duplicates))
 
@@ -49,7 +50,7 @@ async def show_user(request: AnyRequest) -> ASGIApp:
     """Return what is kept of a user; nothing, of one who is not known."""
     services = services_of(request)
     store = event_store(services)
-    user = _user(request)
+    user = user_in(request.scope)
     history = await store.history(user, services.settings.max_history)
     count = await store.count(user)
     return json_reply(UserState(model=services.served.current.ref, user=user, history=history, events=count))
@@ -58,10 +59,5 @@ async def show_user(request: AnyRequest) -> ASGIApp:
 @delete("/v1/users/{user:str}", status_code=200)
 async def forget_user(request: AnyRequest) -> ASGIApp:
     """Forget everything of a user."""
-    await event_store(services_of(request)).delete(_user(request))
+    await event_store(services_of(request)).delete(user_in(request.scope))
     return no_content()
-
-
-def _user(request: AnyRequest) -> str:
-    user: str = request.path_params["user"]
-    return user

@@ -103,16 +103,24 @@ def test_the_policy_forbids_inline_code(browser: Any, server: str) -> None:
 
 
 def _expect_policy(page: Any, server: str) -> None:
+    from playwright.sync_api import Error
+
     policy = page.request.get(server).headers["content-security-policy"]
     assert "unsafe" not in policy
     refused = page.evaluate(
         """() => new Promise((done) => {
           const tell = (event) => done(event.effectiveDirective);
           document.addEventListener("securitypolicyviolation", tell, { once: true });
-          const script = document.createElement("script");
-          script.textContent = "window.harm = 'inline'";
-          document.head.append(script);
+          document.body.setAttribute("style", "color: red");
         })"""
     )
-    assert refused.startswith("script-src")
+    assert refused.startswith("style-src")
+    for sink in (
+        "document.createElement('script').textContent = \"window.harm = 'inline'\"",
+        "document.body.insertAdjacentHTML('beforeend', '<p>markup</p>')",
+        "document.body.innerHTML = '<p>markup</p>'",
+        "trustedTypes.createPolicy('mine', {createHTML: (text) => text})",
+    ):
+        with pytest.raises(Error, match="TypeError"):
+            page.evaluate(f"() => {{ {sink} }}")
     assert page.evaluate("window.harm") is None
