@@ -30,7 +30,7 @@ class UserVectors:
         self._width = width
 
     def of(self, histories: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Read histories.
+        """Read histories, equal ones once: those of one user who asks in several ways, of all new users.
 
         Parameters
         ----------
@@ -51,6 +51,12 @@ class UserVectors:
         if len(kept) == 1:
             (user,) = self._backbone.run({"items": _tokens(kept)})
             return user
+        number_of: dict[tuple[int, ...], int] = {}
+        numbers = [number_of.setdefault(tuple(history), len(number_of)) for history in kept]
+        users = self._of_different(list(number_of))
+        return users if len(number_of) == len(kept) else users[numbers]
+
+    def _of_different(self, kept: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         user = np.empty((len(kept), self._width), dtype=np.float32)
         for which in self._groups([len(history) for history in kept]):
             (user[which],) = self._backbone.run({"items": _tokens([kept[b] for b in which])})

@@ -9,6 +9,7 @@ import pytest
 
 import tiny_bundle
 from dpr_infer import QueryError, QueryTypeError
+from dpr_infer.checked_engine import CheckedEngine
 
 IDS = tiny_bundle.item_ids(40)
 HISTORIES = [IDS[:3], [], IDS[5:19], [IDS[7]], IDS[20:24]]
@@ -42,6 +43,23 @@ def test_plain_queries_of_a_mixed_batch_have_gates_exactly_zero(recommender):
 def test_one_prompt_serves_all(recommender):
     for answer, history in zip(recommender.query_batch(HISTORIES, "comedy"), HISTORIES, strict=True):
         alike(answer, recommender.query(history, "comedy"))
+
+
+def test_equal_histories_are_encoded_once(fresh, monkeypatch):
+    lines = []
+    run = CheckedEngine.run
+
+    def see(self, inputs):
+        lines.extend([] if "items" not in inputs else inputs["items"].tolist())
+        return run(self, inputs)
+
+    monkeypatch.setattr(CheckedEngine, "run", see)
+    histories = [IDS[:3], [], IDS[:3], IDS[3:6], [], IDS[:3]]
+    prompts = [None, "comedy", "no war", "comedy", None, "drama"]
+    batch = fresh.query_batch(histories, prompts)
+    assert len(lines) == len(set(map(tuple, lines))) == 3
+    for answer, history, prompt in zip(batch, histories, prompts, strict=True):
+        alike(answer, fresh.query(history, prompt))
 
 
 def test_empty_batch(recommender):
