@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable
-from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -91,6 +90,10 @@ def extend_bundle(
 
 
 def _fill(folder: Path, bundle: Bundle, new: PlacedItems, threads: int) -> None:
+    from importlib.metadata import (
+        version,
+    )  # brings the standard library's email along: nothing for every import
+
     manifest = bundle.manifest
     parts = list(manifest.dims.parts)
     tensors = _tensors(bundle, new)

@@ -37,6 +37,18 @@ def test_a_query_needs_no_training_code(bundle_path):
     assert not [name for name in HEAVY if name in loaded]
 
 
+def test_opening_a_small_bundle_imports_no_more_than_it_needs(bundle_path):
+    before = run("import sys, json; print(json.dumps({m: 1 for m in sys.modules}))")  # site packages' hooks
+    loaded = run(
+        "import dpr_infer, sys, json; early = set(sys.modules); dpr_infer.Recommender(sys.argv[1]).query([]);"
+        "print(json.dumps({'early': sorted(early), 'late': sorted(sys.modules)}))",
+        str(bundle_path),
+    )
+    assert "importlib.metadata" not in set(loaded["early"]) - set(before)
+    assert "pyarrow.parquet" in loaded["late"]
+    assert "pyarrow.compute" not in loaded["late"]  # it writes the documentation of 286 functions
+
+
 def test_public_names():
     assert all(getattr(dpr_infer, name) for name in dpr_infer.__all__)
     assert dpr_infer.__version__ == version("dpr-infer")
