@@ -72,6 +72,23 @@ def latency(
 
 
 @app.command()
+def sessions(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint, of which all but the backbone is taken.")],
+    backbone: Annotated[
+        list[str] | None, typer.Option(help="Kind of backbone; may be repeated.  [default: gru4rec, sasrec]")
+    ] = None,
+    length: Annotated[
+        list[int] | None, typer.Option(min=1, help="Items of a history.  [default: 10, 50, 200, 250]")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Pairs of calls for each figure.")] = 300,
+) -> None:
+    """Time sessions against whole queries where one item, or the prompt, is new."""
+    from dpr_bench.sessions import run_sessions
+
+    run_sessions(checkpoint, backbone or ["gru4rec", "sasrec"], length or [10, 50, 200, 250], rounds, console)
+
+
+@app.command()
 def kernel(
     quick: Annotated[bool, typer.Option("--quick", help="The goals alone, in under ten minutes.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write JSON, table and plots into this folder.")] = None,

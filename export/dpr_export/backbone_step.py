@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor
+from torch import Tensor, nn
 
 from dpr_export.graph import OPSET, ExportedGraph
 from dpr_train.backbones import Backbone, GRU4Rec
@@ -82,11 +82,11 @@ def _nodes(backbone: GRU4Rec) -> list[onnx.NodeProto]:
 
 def _constants(backbone: GRU4Rec) -> dict[str, np.ndarray]:
     gru, out = backbone.gru, backbone.out
-    biases = torch.cat([_gates(gru.bias_ih_l0), _gates(gru.bias_hh_l0)])
+    biases = torch.cat([_gates(gru, "bias_ih_l0"), _gates(gru, "bias_hh_l0")])
     tensors = {
         "table": backbone.item_embedding.weight * backbone.dim**0.5,
-        "input_weights": _gates(gru.weight_ih_l0)[None],
-        "state_weights": _gates(gru.weight_hh_l0)[None],
+        "input_weights": _gates(gru, "weight_ih_l0")[None],
+        "state_weights": _gates(gru, "weight_hh_l0")[None],
         "gate_biases": biases[None],
         "out_weight": out.weight,
         "out_bias": out.bias,
@@ -94,9 +94,9 @@ def _constants(backbone: GRU4Rec) -> dict[str, np.ndarray]:
     return {"axis_0": np.array([0])} | {name: tensor.detach().numpy() for name, tensor in tensors.items()}
 
 
-def _gates(weights: Tensor) -> Tensor:
-    """Bring the rows of a GRU's weights (3 H, ...) into ONNX's order."""
-    parts = weights.chunk(3)
+def _gates(gru: nn.GRU, name: str) -> Tensor:
+    """Return a parameter of a GRU, (3 H, ...), its gates in ONNX's order."""
+    parts = gru.get_parameter(name).chunk(3)
     return torch.cat([parts[gate] for gate in _GATES])
 
 

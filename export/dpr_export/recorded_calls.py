@@ -55,7 +55,7 @@ class _Recorder:
 
 
 def record_calls(bundle: Path) -> Calls:
-    """Ask a bundle's recommender about each of its tags, alone and in batches, and record the calls of its graphs.
+    """Ask a bundle's recommender about each of its tags, alone, in batches and in sessions; record all calls.
 
     Parameters
     ----------
@@ -79,6 +79,12 @@ def record_calls(bundle: Path) -> Calls:
     for i, prompt in enumerate(prompts):
         recommender.query(histories[i % len(histories)], prompt, k=1)
     recommender.query_batch([histories[i % len(histories)] for i in range(len(prompts))], prompts, k=1)
+    limit = recommender.manifest.history_limit  # beyond it nothing goes on from a state
+    for history in histories:
+        session = recommender.session(history[-limit:-1])
+        session.query(k=1)
+        session.append(history[-1:])
+        session.query(k=1)
     return calls
 
 

@@ -118,14 +118,16 @@ class HistoryReader:
         if before is not None and before.of_items == version:
             if before.n_ids == len(ids):
                 return before
-            known = before.rows
+            known, seen = before.rows, before.seen
             new = rows_of(list(ids[before.n_ids :]), "history", self._items, skip_unknown=skip_unknown)
         else:
-            known, new = [], rows_of(list(ids), "history", self._items, skip_unknown=skip_unknown)
+            known, seen = [], np.empty(0, dtype=np.int64)
+            new = rows_of(list(ids), "history", self._items, skip_unknown=skip_unknown)
         rows = known + new
         read = [row for row in rows if row < self._n_tokens]
         user, state = self._encode(read, before)
-        return HistoryReading(version, len(ids), rows, read, np.array(rows, dtype=np.int64), user, state)
+        seen = np.concatenate([seen, np.array(new, dtype=np.int64)])
+        return HistoryReading(version, len(ids), rows, read, seen, user, state)
 
     def try_out(self) -> None:
         """Read some items in steps and at once, raising BundleError if that differs. None may be removed meanwhile."""

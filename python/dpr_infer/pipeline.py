@@ -40,7 +40,7 @@ class ReadQuery:
     options : Options
         Everything else.
     user : ndarray of float32, shape (1, user), or None
-        The user vector, if it is known already.
+        The user vector, if it is known already: spares its reading to a query that is answered alone.
     """
 
     history: list[int]
@@ -184,9 +184,8 @@ class Pipeline:
             As `Recommender.query`.
         """
         histories, readings = [query.history for query in queries], [query.reading for query in queries]
-        known = [query.user for query in queries if query.user is not None]
-        users = np.concatenate(known) if len(known) == len(queries) else None
-        encoded = self._encoder.encode(histories, readings, watch, users)
+        known = queries[0].user if len(queries) == 1 else None
+        encoded = self._encoder.encode(histories, readings, watch, known)
         excluded, options = [query.excluded for query in queries], [query.options for query in queries]
         rows, scores = self._rank(self._scorer.queries(encoded, excluded, options, k))
         watch.lap("score")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from threading import Lock
 from typing import SupportsIndex
 from weakref import ref
@@ -15,7 +14,7 @@ from dpr_infer.history_reading import HistoryReading
 from dpr_infer.pipeline import Pipeline, ReadQuery
 from dpr_infer.prompt_text import Prompt, Turn, check_turns
 from dpr_infer.reload import Reloadable
-from dpr_infer.request import Options, QueryArguments, check_options, one_list, rows_of
+from dpr_infer.request import QueryArguments, check_options, one_list, rows_of
 from dpr_infer.stopwatch import Stopwatch
 from dpr_infer.types import Recommendation, Wish
 
@@ -151,13 +150,14 @@ class UserSession:
             unknown_items="skip" if self._skip_unknown else "error",
             where=where,
         )
-        asked = QueryArguments([], None, one_list(exclude, "exclude"), options)
+        excluded = one_list(exclude, "exclude")
         pipeline = self._recommender._pipeline
         with self._lock:
             # The rest first: the engine spends no time on a query that must fail.
-            (rest,) = pipeline.read([replace(asked, prompt=_prompt(self._turns))], watch)
+            asked = QueryArguments([], _prompt(self._turns), excluded, options)
+            (rest,) = pipeline.read([asked], watch)
             reading = self._read_history(pipeline, watch)
-        return pipeline.answer([_joined(rest, reading, options)], watch, timings=timings)[0]
+        return pipeline.answer([_joined(rest, reading)], watch, timings=timings)[0]
 
     def _converse(self, turns: tuple[Turn, ...]) -> tuple[Wish, ...]:
         """Take turns over if they can be read. The lock is held: turns come one after the other."""
@@ -227,14 +227,11 @@ def _prompt(turns: tuple[Turn, ...]) -> Prompt | None:
     return turns if len(turns) > 1 else turns[0] if turns else None
 
 
-def _joined(rest: ReadQuery, reading: HistoryReading, options: Options) -> ReadQuery:
+def _joined(rest: ReadQuery, reading: HistoryReading) -> ReadQuery:
     """Put the history into a query that was read without it."""
-    seen = reading.seen
-    excluded = seen if not rest.excluded else np.concatenate([np.array(rest.excluded, dtype=np.int64), seen])
-    return replace(
-        rest,
-        history=reading.read,
-        unread=len(reading.rows) - len(reading.read),
-        excluded=excluded if options.exclude_history else rest.excluded,
-        user=reading.user,
-    )
+    excluded = rest.excluded
+    if rest.options.exclude_history:
+        more = np.array(excluded, dtype=np.int64)
+        excluded = np.concatenate([more, reading.seen]) if len(more) else reading.seen
+    unread = len(reading.rows) - len(reading.read)
+    return ReadQuery(reading.read, unread, excluded, rest.reading, rest.options, reading.user)

@@ -12,10 +12,16 @@ import pytest
 import torch
 
 import damaged_bundle
+import fake_tensorrt
+import tiny_bundle
 from dpr_export import write_bundle
 from dpr_export.backbone_step import export_backbone_step
+from dpr_export.engines import BOUNDS, build_tensorrt
 from dpr_export.errors import ParityError
 from dpr_export.graph import OPSET
+from dpr_export.recorded_calls import record_calls
+from dpr_export.tensorrt_graph import to_float16
+from dpr_export.triton import write_triton
 from dpr_infer import EngineError, Recommender, extend_bundle
 from dpr_infer.bundle import open_bundle
 
@@ -165,3 +171,51 @@ def test_a_damaged_graph_is_refused_or_told(gru4rec, tmp_path):
     with pytest.raises(EngineError, match="backbone_step failed to run"):
         serving.reload(folder)
     serving.session(recommender.items.ids[:3]).query()
+
+
+def test_openvino_goes_on_alike(gru4rec):
+    pytest.importorskip("openvino")
+    ours, other = gru4rec.recommender, Recommender(gru4rec.bundle, engine="openvino")
+    sessions = [recommender.session(ours.items.ids[:4]) for recommender in (ours, other)]
+    for new in ([], ours.items.ids[5:6], ours.items.ids[6:9], ours.items.ids[:9]):  # at last beyond the limit
+        scores = []
+        for session in sessions:
+            session.append(new)
+            scores.append(session.query(10).scores)
+        np.testing.assert_allclose(*scores, rtol=1e-4, atol=1e-5)
+
+
+def test_float16_moves_a_step_little(gru4rec):
+    calls = record_calls(gru4rec.bundle)["backbone_step"]
+    assert {call.feed["items"].shape[1] == 1 for call in calls} == {True, False}
+    model = to_float16(onnx.load(gru4rec.bundle / "backbone_step.onnx"))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    for call in calls:
+        for got, want in zip(session.run(["user", "next_state"], call.feed), call.outputs, strict=True):
+            np.testing.assert_allclose(got, want, rtol=0, atol=BOUNDS["fp16"] * np.abs(want).max())
+
+
+def test_tensorrt_goes_on_alike(tmp_path, monkeypatch):
+    """A stand-in for TensorRT, whose plans onnxruntime computes within the ranges that they were built for."""
+    fake_tensorrt.install(monkeypatch)
+    bundle = tiny_bundle.write_tiny_bundle(tmp_path / "tiny", version=6)
+    build_tensorrt(bundle, max_batch=5)
+    ours, other = Recommender(bundle), Recommender(bundle, engine="tensorrt", verify="full")
+    ids, limit = ours.items.ids, ours.manifest.history_limit
+    ours_at, others_at = (recommender.session(ids[: limit - 1]) for recommender in (ours, other))
+    for item in ids[20:23]:
+        ours_at.append(item)
+        others_at.append(item)
+        np.testing.assert_array_equal(ours_at.query().scores, others_at.query().scores)
+    whole = other.session(ids[:limit])  # the longest call that there is
+    np.testing.assert_array_equal(whole.query().scores, ours.session(ids[:limit]).query().scores)
+
+
+def test_triton_gets_a_model_of_it(tmp_path):
+    bundle = tiny_bundle.write_tiny_bundle(tmp_path / "tiny", version=6)
+    write_triton(bundle, tmp_path / "models")
+    config = (tmp_path / "models" / "dpr_backbone_step" / "config.pbtxt").read_text()
+    assert '"next_state"' in config
+    assert (tmp_path / "models" / "dpr_backbone_step" / "1" / "model.onnx").read_bytes() == (
+        bundle / "backbone_step.onnx"
+    ).read_bytes()
