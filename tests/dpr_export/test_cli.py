@@ -14,7 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dpr_export import validate as validation
+from dpr_export import write_bundle
 from dpr_export.cli import main
+from dpr_export.int8_loss import Int8Loss
 from dpr_export.write_bundle import export_bundle
 from dpr_infer import Recommender
 from dpr_train.checkpoint import CheckpointError
@@ -72,6 +74,31 @@ def test_export_and_replace(sasrec, out, dpr_export):
     )
     assert code == 0
     assert Recommender(out).manifest.encoder_precision == "int8"
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_int8_loses_is_printed_or_refused(sasrec, out, dpr_export, monkeypatch):
+    loss = Int8Loss(
+        prompts=400, queries=128, wishes_changed=0.0475, overlap=0.981,
+        polarity=(0.951, 0.949), understood=(0.9, 0.897), obedience=(0.962, 0.96),
+    )  # fmt: skip
+    monkeypatch.setattr(write_bundle, "measure_int8_loss", lambda *_: loss)
+    command = [sasrec.folder, "--out", out, "--prompt-encoder", "int8", "--threads", 1]
+    code, _, stderr = dpr_export(*command)
+    assert code == 1
+    assert stderr == (
+        "dpr-export: the int8 prompt encoder loses too much on 400 validation prompts (prompts whose wishes change: "
+        "expected at most 0.030, got 0.048); export with --prompt-encoder fp32, or allow more with --int8-loss\n"
+    )
+    assert nothing_at(out)
+    code, stdout, _ = dpr_export(*command, "--int8-loss", 0.05)
+    assert code == 0
+    table = stdout[stdout.index("int8 against float32") :]
+    for figure in ("4.8%", "98.1%", "95.1%", "94.9%", "90.0%", "89.7%", "96.2%", "96.0%"):
+        assert figure in table
+    code, _, stderr = dpr_export(sasrec.folder, "--out", out, "--force", "--int8-loss", 0.05)
+    assert code == 2
+    assert "--int8-loss needs --prompt-encoder int8" in stderr
 
 
 @pytest.mark.usefixtures("quick")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dpr_train import cli
 from dpr_train.checkpoint import load_checkpoint
+from dpr_train.config import TrainConfig
+from dpr_train.prompt_encoder import HEAD_FILE
+from dpr_train.run import RunError
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -160,3 +165,60 @@ def test_an_interrupt_says_how_to_go_on(
     )
     assert code == 130
     assert "the same command, without --restart, goes on from the last saved epoch" in error
+
+
+def test_a_trained_encoder_is_taken_with_the_layers_that_it_has(
+    dpr_train: Run, tmp_path: Path, encoder_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[TrainConfig] = []
+
+    def stop(_data: object, settings: TrainConfig, *_: object, **__: object) -> None:
+        taken.append(settings)
+        raise RunError("that will do")
+
+    monkeypatch.setattr(cli, "train", stop)
+    monkeypatch.setattr(cli, "fetch_minilm", lambda _: encoder_folder)
+    student = Path(shutil.copytree(encoder_folder, tmp_path / "student"))
+    arguments = ["--dataset", "synthetic", "--out", tmp_path / "out", "--prompt-encoder"]
+    assert dpr_train(*arguments, student)[0] == 1
+    (student / HEAD_FILE).touch()
+    assert dpr_train(*arguments, student)[0] == 1
+    assert [(s.prompt_encoder.layers, s.prompt_encoder.tuned_layers) for s in taken] == [(4, 4), (2, 2)]
+    (student / "config.json").write_text("{}")
+    code, _, error = dpr_train(*arguments, student)
+    assert code == 1
+    assert "expected num_hidden_layers" in error
+
+
+def test_distilling_takes_the_encoder_that_ships(
+    dpr_train: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[tuple[object, ...], dict[str, Any]]] = []
+    monkeypatch.setattr(cli, "distill_prompt_encoder", lambda *a, **kw: calls.append((a, kw)))
+    monkeypatch.setattr(cli, "shipped_prompt_encoder", lambda cache: cache / "shipped")
+    monkeypatch.setattr(cli, "pack_prompt_encoder", lambda _folder, _out: 1_200_000)
+    command = ["distill-prompt-encoder", "--out", tmp_path / "student", "--cache-dir", tmp_path]
+    code, output, _ = dpr_train(*command, "--steps", 3, "--layers", "0,1,3", "--pack", tmp_path / "s.zip")
+    assert code == 0
+    (teacher, out, _, stage), options = calls[0]
+    assert (teacher, out, stage.steps) == (tmp_path / "shipped", tmp_path / "student", 3)
+    assert (options["layers"], options["seed"], options["threads"]) == ((0, 1, 3), 0, 1)
+    assert "Packed: " in output
+    assert "(1.2 MB)" in output
+    assert dpr_train(*command, "--teacher", tmp_path / "mine")[0] == 0
+    assert (calls[1][0][0], calls[1][0][3].steps, calls[1][1]["layers"]) == (tmp_path / "mine", 1200, (0, 3))
+
+    code, _, error = dpr_train(*command, "--layers", "0;3")
+    assert code == 2
+    assert "expected numbers such as 0,3" in error
+    assert len(calls) == 2
+
+
+def test_an_untrained_teacher_is_one_line(dpr_train: Run, tmp_path: Path, encoder_folder: Path) -> None:
+    code, _, error = dpr_train(
+        "distill-prompt-encoder", "--out", tmp_path / "student", "--teacher", encoder_folder
+    )
+    assert code == 1
+    assert (
+        error == f"dpr-train: {encoder_folder}: expected a trained prompt encoder, got one without a head\n"
+    )

@@ -94,6 +94,8 @@ def is_trained(folder: Path) -> bool:
 def layers_of(folder: Path) -> int:
     """How many layers the encoder in a folder has, by its ``config.json``."""
     path = folder / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder}: expected a Hugging Face encoder with config.json, got none")
     try:
         return int(json.loads(path.read_text(encoding="utf-8"))["num_hidden_layers"])
     except (KeyError, TypeError, ValueError) as error:
