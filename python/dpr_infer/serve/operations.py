@@ -82,8 +82,14 @@ def _in_query(name: str, text: str, schema: Parameter, *, required: bool = False
     return {"name": name, "in": "query", "required": required, "description": text, "schema": schema}
 
 
+def _of_user() -> Parameter:
+    described = _in_path("user", "The user's id; slashes as %2F.", schemas.MAX_NAME)
+    described["schema"]["pattern"] = schemas.NO_NUL
+    return described
+
+
 _SESSION = _in_path("session_id", "The session's id.", 100)
-_USER = _in_path("user", "The user's id; slashes as %2F.", schemas.MAX_NAME)
+_USER = _of_user()
 _SESSION_PATH = "/v1/sessions/{session_id}"
 
 OPERATIONS: tuple[Operation, ...] = (

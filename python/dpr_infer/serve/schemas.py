@@ -19,8 +19,12 @@ MAX_SEARCH = 200  # characters of a title to search for
 MAX_FOUND = 100  # items of a search
 MAX_REQUESTS = 10_000  # in one call; settings allow fewer
 
+NO_NUL = r"^[^\u0000]*$"
+
 Role = Literal["ask", "refuse", "release"]
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
+# Of a user or an event. The store says so where it does not hold; here it is told.
+Kept = Annotated[str, Meta(min_length=1, max_length=MAX_NAME, extra_json_schema={"pattern": NO_NUL})]
 Text = Annotated[str, Meta(max_length=MAX_TEXT)]
 Exact = Annotated[
     dict[str, Role],
@@ -62,7 +66,7 @@ class RecommendOne(Struct, forbid_unknown_fields=True, kw_only=True):
     """What to recommend to one user. Neither a history nor a user: a new user."""
 
     history: Annotated[Ids | None, Meta(description="Item ids, oldest first. Excludes user.")] = None
-    user: Annotated[Name | None, Meta(description="A user with a stored history. Excludes history.")] = None
+    user: Annotated[Kept | None, Meta(description="A user with a stored history. Excludes history.")] = None
     prompt: Annotated[
         Turn | Turns | None,
         Meta(description="What is wanted: a turn, several, or null.", examples=["funny, no war"]),
@@ -93,7 +97,7 @@ class SessionStart(Struct, forbid_unknown_fields=True, kw_only=True):
     """A conversation to begin. The options hold for all its turns; the stored history of a user is copied."""
 
     history: Annotated[Ids | None, Meta(description="Item ids, oldest first. Excludes user.")] = None
-    user: Annotated[Name | None, Meta(description="A user with a stored history. Excludes history.")] = None
+    user: Annotated[Kept | None, Meta(description="A user with a stored history. Excludes history.")] = None
     exclude: Annotated[Ids, Meta(description="Item ids never to return.")] = []
     exclude_history: Annotated[bool, Meta(description="Never return items of the history.")] = True
     where: Where | None = None
@@ -133,7 +137,7 @@ class UserEvent(Struct, forbid_unknown_fields=True, kw_only=True):
     """A user met an item."""
 
     event_id: Annotated[
-        Name, Meta(description="Of your choice. A second event of the user with it changes nothing.")
+        Kept, Meta(description="Of your choice. A second event of the user with it changes nothing.")
     ]
     item: Name
     timestamp: (

@@ -67,7 +67,10 @@ def test_a_user_may_have_slashes(client: Client, path: str, user: str):
 
 
 def test_a_percent_sign_in_a_user_is_no_slash():
-    scope = {"path": "/v1/users/a%2Fb", "raw_path": b"/v1/users/a%252Fb"}  # the test client would decode it twice
+    scope = {
+        "path": "/v1/users/a%2Fb",
+        "raw_path": b"/v1/users/a%252Fb",
+    }  # the test client would decode it twice
     keep_slashes(scope)
     assert scope["path"] == "/v1/users/a%2Fb"
     assert user_in(scope) == "a%2Fb"
