@@ -69,8 +69,8 @@ class Plan:
 FULL_PLAN = Plan(
     batches=(1, 8, 64, 256),
     rounds=5,
-    seconds=0.2,
-    cold_rounds=3,
+    seconds=0.15,
+    cold_rounds=2,
     processes=7,
     million_rounds=7,
     million_seconds=0.4,
