@@ -287,7 +287,10 @@ class Pipeline:
         excluded = rows_of(query.exclude, "exclude", items, skip_unknown=options.skip_unknown)
         if options.exclude_history:
             excluded += history
-        read = [row for row in history if row < self._n_tokens]
+        n_tokens = self._n_tokens
+        read = history
+        if history and max(history) >= n_tokens:
+            read = [row for row in history if row < n_tokens]
         return read, len(history) - len(read), excluded
 
     def _rank(self, queries: KernelQueries) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

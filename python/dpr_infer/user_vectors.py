@@ -71,7 +71,9 @@ def _tokens(histories: Sequence[Sequence[int]]) -> NDArray[np.int64]:
     """Return the backbone's tokens (B, L): row + 1, padded on the left with 0."""
     # A user without a history is one pad token, for which the backbone has learned what to say.
     if len(histories) == 1 and histories[0]:
-        return np.array(histories, dtype=np.int64) + 1
+        items = np.array(histories[0], dtype=np.int64)[None]
+        items += 1
+        return items
     length = max(1, max(map(len, histories)))
     items = np.zeros((len(histories), length), dtype=np.int64)
     for line, history in zip(items, histories, strict=True):
