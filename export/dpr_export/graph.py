@@ -1,4 +1,5 @@
-# PyTorch -> ONNX, one graph at a time, through torch.export. What the graphs promise is in docs/design.md.
+# PyTorch -> ONNX, one graph at a time: through torch.export, or node by node. What the graphs promise is in
+# docs/design.md.
 """Export the graphs of a model."""
 
 from __future__ import annotations
