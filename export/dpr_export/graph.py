@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from dpr_export.fusion_graph import fusion_graph
 from dpr_export.fusion_parts import PromptHalf, UserHalf
+from dpr_export.prompt_graph import PromptGraph
 from dpr_export.transformer_graph import LONGEST, transformer_graph
 from dpr_train.backbones import BERT4Rec, SASRec
 from dpr_train.model import DPR
@@ -72,7 +73,7 @@ def export_graphs(model: DPR, folder: Path) -> dict[str, ExportedGraph]:
     graphs = _contracts(model)
     modules: Mapping[str, nn.Module] = {
         "backbone": model.backbone,
-        "prompt_encoder": model.prompt_encoder,
+        "prompt_encoder": PromptGraph(model.prompt_encoder),
         "prompt_fusion": PromptHalf(model.fusion),
         "fusion_moe": UserHalf(model.fusion),
     }
