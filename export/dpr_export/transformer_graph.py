@@ -53,12 +53,13 @@ class _Stack:
         self.nodes = NodeList()
         self.places = len(backbone.position)  # the most positions of a pass
         self.causal = isinstance(backbone, SASRec)
-        self.heads = backbone.blocks[0].heads
+        self.blocks = [block for block in backbone.blocks if isinstance(block, TransformerBlock)]
+        self.heads = self.blocks[0].heads
         self.length = self.from_end = self.seen = ""
 
     def model(self, opset: int) -> onnx.ModelProto:
         x = self._embed()  # (B, L, d)
-        *inner, last = self.backbone.blocks
+        *inner, last = self.blocks
         full = ""
         for block in inner:
             if not full or block.bias is not None:
@@ -106,11 +107,11 @@ class _Stack:
         if self.causal:
             visible = np.where(at[:, None] >= at, visible, _HIDDEN)
         itself = np.where(at[:, None] == at, 0.0, _HIDDEN)  # where padding looks: its softmax stays finite
-        ends, axes = self.from_end, (-1,)
+        ends, axes = self.from_end, [-1]
         if last_only:
             visible, itself = visible[:, -1:], itself[-1:]
         else:  # the lower right corner, which is any other
-            ends, axes = self.nodes.add("Concat", self.from_end, self.from_end, axis=0), (-2, -1)
+            ends, axes = self.nodes.add("Concat", self.from_end, self.from_end, axis=0), [-2, -1]
         tail = self.nodes.ints(*[_END] * len(axes)), self.nodes.ints(*axes)
         shown, own = (
             self.nodes.add("Slice", self.nodes.floats(table), ends, *tail) for table in (visible, itself)
@@ -158,7 +159,7 @@ class _Stack:
 
     def _feed(self, block: TransformerBlock, x: str) -> str:
         """The feed-forward network of rows (n, d), added to them."""
-        into, out = block.feed[0], block.feed[3]
+        into, out = (layer for layer in block.feed if isinstance(layer, nn.Linear))
         y = self._gemm(self._norm(x, block.feed_norm), _weights(into.weight), _weights(into.bias))
         y = self._gemm(self.nodes.add("Gelu", y), _weights(out.weight), _weights(out.bias))
         return self.nodes.add("Add", x, y)

@@ -70,7 +70,8 @@ class SplitFusion:
         if not all(np.isfinite(part).all() for part in share):
             raise EngineError("prompt_fusion must give finite numbers; got NaN or an infinity")
         feed = dict(zip(_SHARE, share, strict=True)) | {"attention_mask": mask}
-        return replace(reading, share=PromptShare(*share, feed))
+        keys, values, hidden, sides, strengths = share
+        return replace(reading, share=PromptShare(keys, values, hidden, sides, strengths, feed))
 
     def run(self, user: NDArray[np.float32], readings: Sequence[PromptReading]) -> Experts:
         """Return experts (b, E, item) and gates (b, E)."""
