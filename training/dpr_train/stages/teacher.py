@@ -116,8 +116,8 @@ def _squares(found: Tensor, wanted: Tensor) -> Tensor:
 
 def _divergence(found: Tensor, wanted: Tensor) -> Tensor:
     """Mean Kullback-Leibler divergence of classes: logits (n, c) twice -> ()."""
-    logs = (F.log_softmax(logits.float(), dim=-1) for logits in (found, wanted))
-    return F.kl_div(*logs, reduction="batchmean", log_target=True)
+    ours, theirs = (F.log_softmax(logits.float(), dim=-1) for logits in (found, wanted))
+    return F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
 
 
 def _binary(found: Tensor, wanted: Tensor) -> Tensor:
