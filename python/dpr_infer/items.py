@@ -7,8 +7,11 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from threading import Lock
 
-_SHINGLE = 3
-_LEAST_OVERLAP = 0.5
+from dpr_infer.title_index import TitleIndex, scan_pieces, scan_words
+
+# Titles beyond the last index are looked at one by one until there are so many; an index has so many at most: its
+# making takes some 1.3 KB a title for a moment; 0.1 KB are kept.
+_UNINDEXED, _OF_AN_INDEX = 4_096, 65_536
 
 
 class ItemTable:
@@ -61,6 +64,7 @@ class ItemTable:
         self.removed_ids: set[str] = set()
         self.version = 0
         self._folded: list[str] = []
+        self._indexes: tuple[TitleIndex, ...] = ()
         self._fold_lock = Lock()
 
     def __len__(self) -> int:
@@ -101,6 +105,7 @@ class ItemTable:
         del self.ids[first:], self.tags[first:]
         with self._fold_lock:
             del self.titles[first:], self._folded[first:]
+            self._indexes = tuple(index for index in self._indexes if index.end <= first)
 
     def remove(self, ids: Iterable[str]) -> None:
         """Forget ids, each of a known item; rows, titles and tags stay for answers under way."""
@@ -129,46 +134,39 @@ class ItemTable:
             Rows, best first; equally good ones by rising row. Empty for a text without letters or digits.
         """
         wanted = _fold(text)
-        if not wanted:
+        if not wanted or limit < 1:
             return []
-        titles = self._titles_to_search()
-        found = _by_words(titles, wanted) or _by_shingles(titles, wanted)
-        return found[:limit]
+        indexes, others = self._titles_to_search()
+        hits = scan_words(others, wanted)
+        for index in indexes:
+            hits += index.by_words(wanted, limit, self._is_known)
+        if not hits:
+            hits = scan_pieces(others, wanted)
+            for index in indexes:
+                hits += index.by_pieces(wanted, limit, self._is_known)
+        return [row for *_, row in sorted(hits)[:limit]]
 
-    def _titles_to_search(self) -> list[tuple[int, str]]:
-        """Return row and folded title of the items that are known, by rising row."""
+    def _titles_to_search(self) -> tuple[tuple[TitleIndex, ...], list[tuple[int, str]]]:
+        """Return indexes of titles, and row and folded title of the other items that are known."""
         with self._fold_lock:
             self._folded.extend(map(_fold, self.titles[len(self._folded) :]))
-        return [(row, self._folded[row]) for row in sorted(self._row_of.copy().values())]
+            begin = self._indexes[-1].end if self._indexes else 0
+            while len(self._folded) - begin > _UNINDEXED:
+                index = TitleIndex(self._folded[begin : begin + _OF_AN_INDEX], begin)
+                self._indexes += (index,)
+                begin = index.end
+            others = list(enumerate(self._folded[begin:], begin))
+            indexes = self._indexes
+        return indexes, [(row, title) for row, title in others if self._is_known(row)]
 
-
-def _by_words(titles: Iterable[tuple[int, str]], wanted: str) -> list[int]:
-    starts = [" " + word for word in wanted.split()]
-    hits = [
-        (not title.startswith(wanted), len(title), row)
-        for row, title in titles
-        if _has_all(" " + title, starts)
-    ]
-    return [row for *_, row in sorted(hits)]
-
-
-def _by_shingles(titles: Iterable[tuple[int, str]], wanted: str) -> list[int]:
-    pieces = _shingles(wanted)
-    shares = ((len(pieces & _shingles(title)) / len(pieces), len(title), row) for row, title in titles)
-    hits = [(-share, length, row) for share, length, row in shares if share >= _LEAST_OVERLAP]
-    return [row for *_, row in sorted(hits)]
+    def _is_known(self, row: int) -> bool:
+        try:
+            return self._row_of.get(self.ids[row]) == row
+        except IndexError:  # its id is still to come, or was just withdrawn
+            return False
 
 
 def _fold(text: str) -> str:
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     bare = "".join(c for c in decomposed if not unicodedata.combining(c))
     return " ".join(re.findall(r"\w+", bare.replace("'", "")))
-
-
-def _has_all(title: str, starts: Iterable[str]) -> bool:
-    return all(start in title for start in starts)
-
-
-def _shingles(text: str) -> set[str]:
-    padded = f" {text} "
-    return {padded[i : i + _SHINGLE] for i in range(len(padded) - _SHINGLE + 1)}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from dpr_infer import items
 from dpr_infer.items import ItemTable
 
 TITLES = [
@@ -68,3 +71,36 @@ def test_lookup():
     assert "3" in TABLE
     assert "x" not in TABLE
     assert TABLE.row_of["3"] == 3
+
+
+WORDS = st.text(st.sampled_from("ab \u00e9-\U0001f469\ud800"), max_size=8)
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["add", "withdraw", "remove"]), st.lists(WORDS, min_size=1, max_size=12)),
+    max_size=8,
+)
+
+
+@given(STEPS, st.lists(WORDS | st.sampled_from(["a", "ab", "b a", "aab b"]), max_size=5), st.integers(0, 9))
+def test_what_indexes_find_is_what_a_look_at_every_title_finds(steps, texts, limit):
+    indexed, scanned = ItemTable([], [], []), ItemTable([], [], [])
+
+    def search(table, unindexed, text):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(items, "_UNINDEXED", unindexed)
+            patch.setattr(items, "_OF_AN_INDEX", 6)
+            return table.search(text, limit)
+
+    for number, (what, titles) in enumerate(steps):
+        for table in (indexed, scanned):
+            ids = [f"{number}-{n}" for n in range(len(titles))]
+            if what == "remove":
+                table.remove(sorted(table.row_of)[: len(titles)])
+                continue
+            first = table.append(ids, titles, [()] * len(titles))
+            search(table, 2 if table is indexed else 10**6, "a")  # titles that are not known yet
+            if what == "add":
+                table.publish(first)
+            else:
+                table.withdraw(first)
+        for text in (*texts, *titles):
+            assert search(indexed, 2, text) == search(scanned, 10**6, text)

@@ -23,7 +23,7 @@ async def search_items(request: AnyRequest) -> ASGIApp:
     limit = query_number(request, "limit", 10, MAX_FOUND)
     model = services_of(request).served.current
     items = model.recommender.items
-    # Every title is looked at: on a large catalogue that takes longer than the event loop may wait.
+    # The first search makes an index of the titles: on a large catalogue the event loop may not wait for that.
     rows = await asyncio.to_thread(items.search, text, limit)
     return json_reply(FoundItems(model=model.ref, items=[_item(items, row) for row in rows]))
 
