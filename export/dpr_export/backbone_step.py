@@ -10,15 +10,14 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor, nn
+from torch import Tensor
 
 from dpr_export.graph import OPSET, ExportedGraph
+from dpr_export.recurrent_graph import gru_parameter
 from dpr_train.backbones import Backbone, GRU4Rec
 
 __all__ = ["export_backbone_step", "state_after", "state_width"]
 
-# ONNX orders the gates update, reset, new; PyTorch reset, update, new.
-_GATES = (1, 0, 2)
 _IR_VERSION = 10
 
 
@@ -82,22 +81,16 @@ def _nodes(backbone: GRU4Rec) -> list[onnx.NodeProto]:
 
 def _constants(backbone: GRU4Rec) -> dict[str, np.ndarray]:
     gru, out = backbone.gru, backbone.out
-    biases = torch.cat([_gates(gru, "bias_ih_l0"), _gates(gru, "bias_hh_l0")])
+    biases = torch.cat([gru_parameter(gru, "bias_ih_l0"), gru_parameter(gru, "bias_hh_l0")])
     tensors = {
         "table": backbone.item_embedding.weight * backbone.dim**0.5,
-        "input_weights": _gates(gru, "weight_ih_l0")[None],
-        "state_weights": _gates(gru, "weight_hh_l0")[None],
+        "input_weights": gru_parameter(gru, "weight_ih_l0")[None],
+        "state_weights": gru_parameter(gru, "weight_hh_l0")[None],
         "gate_biases": biases[None],
         "out_weight": out.weight,
         "out_bias": out.bias,
     }
     return {"axis_0": np.array([0])} | {name: tensor.detach().numpy() for name, tensor in tensors.items()}
-
-
-def _gates(gru: nn.GRU, name: str) -> Tensor:
-    """Return a parameter of a GRU, (3 H, ...), its gates in ONNX's order."""
-    parts = gru.get_parameter(name).chunk(3)
-    return torch.cat([parts[gate] for gate in _GATES])
 
 
 def state_after(backbone: Backbone, tokens: Tensor, state: Tensor) -> Tensor:

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from dpr_export.fusion_graph import fusion_graph
 from dpr_export.fusion_parts import PromptHalf, UserHalf
 from dpr_export.prompt_graph import PromptGraph
+from dpr_export.recurrent_graph import recurrent_graph
 from dpr_export.transformer_graph import LONGEST, transformer_graph
-from dpr_train.backbones import BERT4Rec, SASRec
+from dpr_train.backbones import BERT4Rec, GRU4Rec, SASRec
 from dpr_train.model import DPR
 
 __all__ = ["OPSET", "ExportedGraph", "Shape", "export_graph", "export_graphs", "fusion_widths"]
@@ -92,6 +93,8 @@ def _by_hand(module: nn.Module, graph: ExportedGraph) -> onnx.ModelProto | None:
         return fusion_graph(module, graph.inputs, graph.outputs, opset=OPSET)
     if isinstance(module, SASRec | BERT4Rec) and module.max_history < LONGEST:
         return transformer_graph(module, opset=OPSET)
+    if isinstance(module, GRU4Rec):
+        return recurrent_graph(module, opset=OPSET)
     return None
 
 
