@@ -173,4 +173,5 @@ def _process(bundle: Path, questions: Path, queries: int) -> Iterator[Iterator[d
         yield map(json.loads, process.stdout)
         errors = process.stderr.read()
     if process.returncode:
-        raise ValueError(f"a process that opens {bundle} failed: {errors.strip()[-500:]}")
+        said = (errors.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+        raise ValueError(f"a process that opens {bundle} failed: {said}")
