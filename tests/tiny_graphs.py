@@ -51,9 +51,7 @@ def backbone_graph(config: TinyConfig, collaborative: np.ndarray, start: np.ndar
 def backbone_step_graph(config: TinyConfig, collaborative: np.ndarray, start: np.ndarray) -> onnx.GraphProto:
     """The same mean, gone on with: the state holds the sum so far and how many items it is of."""
     nodes = [
-        helper.make_node(
-            "Gather", ["table", "items"], ["vectors"]
-        ),  # (B, L, dc + 1)
+        helper.make_node("Gather", ["table", "items"], ["vectors"]),  # (B, L, dc + 1)
         helper.make_node("ReduceSum", ["vectors", "axis_1"], ["more"], keepdims=0),
         helper.make_node("Add", ["state", "more"], ["next_state"]),
         helper.make_node("Split", ["next_state", "widths"], ["sum", "count"], axis=1),
