@@ -28,9 +28,11 @@ FORBIDDEN = {
     "dpr_train": {"onnx", "onnxruntime", "onnxscript", "dpr_infer", "dpr_export", "dpr_bench"},
     "dpr_bench": set(),
 }
-# A checkpoint is meaningless without the classes it holds the weights of; the rest of training is none of export's.
+# A checkpoint is meaningless without the classes it holds the weights of, and what int8 loses is measured on validation
+# wording, read as training evaluates it; the rest of training is none of export's.
 EXPORT_READS = {
-    f"dpr_train.{module}" for module in ("backbones", "checkpoint", "fusion", "model", "prompt_encoder")
+    f"dpr_train.{module}"
+    for module in ("backbones", "checkpoint", "evaluate", "fusion", "model", "prompt_encoder", "prompts")
 }
 PICKLERS = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 LONGEST_FILE_LINES = 350
