@@ -76,7 +76,9 @@ GOALS: tuple[Goal, ...] = (
     Goal(name="goal-1m-b1-k10", title="1M, B=1, k=10, clustered", peer="flat", must=25, aim=50),
     Goal(name="goal-1m-b1-k100", title="1M, B=1, k=100, clustered", peer="flat", must=10, aim=25, k=100),
     Goal(name="goal-1m-iid", title="1M, B=1, k=10, iid", peer="flat", must=3.5, aim=6, data="iid"),
-    Goal(name="goal-1m-b256-k10", title="1M, B=256, k=10, clustered", peer="flat", must=20, aim=40, batch=256),
+    Goal(
+        name="goal-1m-b256-k10", title="1M, B=256, k=10, clustered", peer="flat", must=20, aim=40, batch=256
+    ),
     Goal(
         name="goal-1m-b256-k100",
         title="1M, B=256, k=100, clustered",
@@ -105,7 +107,14 @@ GOALS: tuple[Goal, ...] = (
     _penalty("softplus", "ordinary", "ordinary", 1.3, 1.1),
     _penalty("relu", "own", _OWN, 3, 1.5),
     _penalty("softplus", "own", _OWN, 3, 1.5),
-    Goal(name="goal-1m-half", title="1M, B=1, half pass a filter", peer="plain", must=1.4, aim=1.15, twist="half"),
+    Goal(
+        name="goal-1m-half",
+        title="1M, B=1, half pass a filter",
+        peer="plain",
+        must=1.4,
+        aim=1.15,
+        twist="half",
+    ),
     Goal(
         name="goal-1m-real",
         title="1M, B=1, real q, D = 64 + 32",

@@ -35,7 +35,9 @@ FEW = settings(max_examples=40, deadline=None, suppress_health_check=list(Health
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory) -> Path:
-    return tiny_bundle.write_tiny_bundle(tmp_path_factory.mktemp("mutated") / "original", version=6, hnsw=True)
+    return tiny_bundle.write_tiny_bundle(
+        tmp_path_factory.mktemp("mutated") / "original", version=6, hnsw=True
+    )
 
 
 @pytest.fixture(scope="module")
