@@ -10,15 +10,17 @@ import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from dpr_export.word_codes import round_words
+
 __all__ = ["head_nodes", "quantize_prompt_encoder"]
 
 
 def quantize_prompt_encoder(path: Path) -> None:
     """Replace the graph at ``path`` by one whose large matrix products use int8 weights, a scale a column.
 
-    Weights have seven bits: a CPU without VNNI adds pairs of products in 16 bits, and with eight the sums overflow.
-    Only products with the encoder's own weights are quantised. The understanding head stays in float32: it is a
-    hundredth of the work, and its logits decide polarity.
+    The word embeddings become int8 with a scale a row. Weights of products have seven bits: a CPU without VNNI adds
+    pairs of products in 16 bits, and with eight the sums overflow. Only products with the encoder's own weights are
+    quantised. The understanding head stays in float32: it is a hundredth of the work, and its logits decide polarity.
     """
     prepared, quantised = path.with_suffix(".prepared"), path.with_suffix(".quantised")
     level = logging.getLogger().level
@@ -34,6 +36,9 @@ def quantize_prompt_encoder(path: Path) -> None:
             op_types_to_quantize=["MatMul", "Gemm"],
             nodes_to_exclude=head_nodes(prepared),
         )
+        rounded = onnx.load(quantised)
+        round_words(rounded)
+        onnx.save_model(rounded, quantised)
         quantised.replace(path)
     finally:
         logging.getLogger().setLevel(level)

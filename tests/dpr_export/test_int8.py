@@ -107,7 +107,7 @@ def test_scales_are_one_a_column(int8):
         for tensor in graph.initializer
         if tensor.data_type == onnx.TensorProto.INT8
     }
-    weights = {name: shape for name, shape in shapes.items() if len(shape) == 2}
+    weights = {name: shape for name, shape in shapes.items() if len(shape) == 2 and "word_embed" not in name}
     assert len(weights) == 2 * 6
     scales = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer if "scale" in tensor.name}
     for name, (_, columns) in weights.items():
