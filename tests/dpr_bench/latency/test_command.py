@@ -33,7 +33,7 @@ def _options(models: Models, out: Path | None) -> LatencyOptions:
 def test_the_whole_command(models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     plan = replace(
         QUICK_PLAN,
-        batches=(1, 256),
+        batches=(1, 8),
         rounds=2,
         seconds=0.0,
         processes=1,
@@ -44,12 +44,12 @@ def test_the_whole_command(models: Models, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(command, "QUICK_PLAN", plan)
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")
     shown = StringIO()
-    run_latency(_options(models, tmp_path / "out"), Console(file=shown, width=200))
+    run_latency(replace(_options(models, tmp_path / "out"), threads=[2]), Console(file=shown, width=200))
     names = ["latency_int8.json", "latency_int8.md", "latency_int8.png", "latency_int8_steps.png"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
 
     document = json.loads((tmp_path / "out" / names[0]).read_text(encoding="utf-8"))
-    assert len(document["rows"]) == 7 * 4 * 2
+    assert len(document["rows"]) == 7 * 4
     assert all(row["calls"] == 2 and row["p50"] > 0 and row["p99"] is None for row in document["rows"])
     assert all(row["ratio"] == 1 for row in document["rows"] if row["pipeline"] == OURS)
     assert [row["pipeline"] for row in document["million"]] == [OURS, NUMPY, FAISS, OPTIMISED]
@@ -63,7 +63,7 @@ def test_the_whole_command(models: Models, tmp_path: Path, monkeypatch: pytest.M
 
     page = (tmp_path / "out" / names[1]).read_text(encoding="utf-8")
     assert "## Whole queries, 2 threads" in page
-    assert "| B = 256, prompts not cached | PyTorch eager, optimised | 2 |" in page
+    assert "| B = 8, prompts not cached | PyTorch eager, optimised | 2 |" in page
     assert f"Left out: {COMPILED} (a quick run does not compile)." in page
     assert "(latency_int8_steps.png)" in page
     assert str(tmp_path) not in page
