@@ -23,6 +23,11 @@ def manifest_of(made) -> dict:
     return json.loads((made.bundle / "manifest.json").read_text(encoding="utf-8"))
 
 
+def has_steps(made) -> bool:
+    """Whether the bundle has a graph backbone_step, and with it all that version 6 adds."""
+    return made.checkpoint.model.config.backbone.kind == "gru4rec"
+
+
 def documented() -> dict:
     """The example manifest of the format's description."""
     (block,) = re.findall(r"```json\n(.*?)```", FORMAT.read_text(encoding="utf-8"), re.DOTALL)
@@ -52,7 +57,8 @@ def test_the_manifest_has_every_documented_key(made):
     expected = documented()
     del expected["parity"]["rows"]  # the next test's
     del expected["hnsw"]  # not in these bundles
-    del expected["dims"]["trained_items"]  # only where items were added
+    if not has_steps(made):
+        del expected["dims"]["trained_items"], expected["dims"]["state"]
     assert missing(expected, manifest_of(made)) == []
     assert manifest_of(made).keys() == expected.keys()
 
@@ -76,7 +82,8 @@ def test_parity_rows_say_what_was_compared_at_which_sizes(made):
     keys = {"graph", "output", "batch", "length", "max_relative_error", "bound"}
     assert {frozenset(row) for row in parity["rows"]} == {frozenset(keys)}
     compared = {(row.graph, row.output) for row in made.rows}
-    assert compared == {
+    steps = {("backbone_step", "user"), ("backbone_step", "next_state")} if has_steps(made) else set()
+    assert compared == steps | {
         ("backbone", "user"),
         ("prompt_encoder", "tokens"),
         ("prompt_encoder", "wish"),
@@ -103,7 +110,8 @@ def test_sizes_are_the_models(made):
     model = made.checkpoint.model
     config, steering = model.config, model.config.steering
     tags = len(config.tags)
-    assert manifest_of(made)["dims"] == {
+    steps = {"trained_items": len(made.checkpoint.items), "state": config.backbone.hidden}
+    assert manifest_of(made)["dims"] == (steps if has_steps(made) else {}) | {
         "items": len(made.checkpoint.items),
         "tags": tags,
         "tag_words": (tags + 63) // 64,
