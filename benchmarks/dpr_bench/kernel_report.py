@@ -109,7 +109,7 @@ def _cells(rows: Sequence[GridRow]) -> list[tuple[int, int]]:
 def _grid_line(cell: Sequence[GridRow], names: Sequence[str]) -> tuple[str, ...]:
     ours = next(row for row in cell if row.contender == "dpr-infer")
     peers = {row.contender: row for row in cell if row is not ours}
-    best = min((row.ratio_to_ours for row in peers.values()), default=float("nan"))
+    ratios = [row.ratio_to_ours for row in peers.values()]
     use = ours.use
     if use is None:
         raise ValueError(f"our row must say what a call does; {ours.case} does not")
@@ -118,7 +118,7 @@ def _grid_line(cell: Sequence[GridRow], names: Sequence[str]) -> tuple[str, ...]
         str(ours.k),
         spread(ours.times),
         *(f"{peers[name].times.median_ms:.4g}" if name in peers else "-" for name in names),
-        f"**{best:.2f}**",
+        f"**{min(ratios):.2f}**" if ratios else "-",
         f"{100 * use.scanned_share:.1f} %",
         f"{use.bandwidth_share:.2f}",
         f"{use.int8_share:.2f}",

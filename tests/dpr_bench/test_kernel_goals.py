@@ -163,6 +163,12 @@ def test_the_page_says_what_was_measured():
     assert "* grid-10m: torch; a call took 9.0 s" in page
 
 
+def test_there_is_no_ratio_where_every_peer_was_too_slow():
+    alone = results()
+    alone.grid = [row for row in alone.grid if row.contender == "dpr-infer"]
+    assert "| 16 | 10 | 0.5 [0.4, 0.75] | - |" in kernel_markdown(alone, [])
+
+
 def test_the_terminal_shows_every_goal(tmp_path):
     with (tmp_path / "shown").open("w", encoding="utf-8") as file:
         Console(file=file, width=96).print(goals_table(results().goals))
