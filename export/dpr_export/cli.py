@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from dpr_export.backbone_loss import BACKBONE_LOSS
 from dpr_export.engines import build_tensorrt
 from dpr_export.errors import ExportError
 from dpr_export.hnsw import HnswSettings
@@ -48,13 +49,20 @@ def export(
         Literal["fp32", "int8"] | None,
         typer.Option(help="Precision of the prompt encoder's weights.  [default: fp32]"),
     ] = None,
+    backbone: Annotated[
+        Literal["fp32", "int8"] | None,
+        typer.Option(
+            help="Precision of the backbone's weights; int8 is for SASRec and BERT4Rec.  [default: fp32]"
+        ),
+    ] = None,
     int8_loss: Annotated[
         float | None,
         typer.Option(
             min=0.0,
             max=1.0,
-            help="Most that int8 may lose on validation prompts: share of prompts whose wishes change, polarity, "
-            f"top 10, obedience.  [default: {INT8_LOSS}]",
+            help="Most that int8 may lose. Prompt encoder, on validation prompts: share of prompts whose wishes "
+            f"change, polarity, top 10, obedience  [default: {INT8_LOSS}]. Backbone, on the bundle's histories: "
+            f"top 10, share of NDCG@10  [default: {BACKBONE_LOSS}].",
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what stands at --out or --triton.")] = False,
@@ -94,17 +102,32 @@ def export(
     Then, or for a bundle that there is: build engines, write a model repository.
     """
     hnsw = _hnsw_settings(index, hnsw_m, hnsw_ef_construction)
-    if int8_loss is not None and prompt_encoder != "int8":
-        raise typer.BadParameter("--int8-loss needs --prompt-encoder int8")
+    if int8_loss is not None and "int8" not in (prompt_encoder, backbone):
+        raise typer.BadParameter("--int8-loss needs --prompt-encoder int8 or --backbone int8")
     _check_wishes(engine, engine_precision, max_batch, triton, force=force)
     torch.set_num_threads(threads)
-    only_for_checkpoints = {"--out": out, "--prompt-encoder": prompt_encoder, "--index": hnsw}
+    only_for_checkpoints = {
+        "--out": out,
+        "--prompt-encoder": prompt_encoder,
+        "--backbone": backbone,
+        "--index": hnsw,
+    }
     bundle = _bundle_at(source, [name for name, value in only_for_checkpoints.items() if value is not None])
     if bundle is None:
         if out is None:
             raise typer.BadParameter("with a checkpoint, give --out")
-        limit = INT8_LOSS if int8_loss is None else int8_loss
-        _compile(source, out, prompt_encoder or "fp32", hnsw, limit, force=force)
+        begun = time.monotonic()
+        rows = export_bundle(
+            source,
+            out,
+            precision=prompt_encoder or "fp32",
+            backbone_precision=backbone or "fp32",
+            force=force,
+            hnsw=hnsw,
+            int8_loss=int8_loss,
+            say=_say,
+        )
+        _report(out, rows, time.monotonic() - begun)
         bundle = out
     elif engine is None and triton is None:
         raise typer.BadParameter("with a bundle, give --engine or --triton")
@@ -144,18 +167,14 @@ def _bundle_at(source: Path, only_for_checkpoints: list[str]) -> Path | None:
     return source
 
 
-def _compile(
-    checkpoint: Path, out: Path, precision: str, hnsw: HnswSettings | None, int8_loss: float, *, force: bool
-) -> None:
-    begun = time.monotonic()
-    rows = export_bundle(
-        checkpoint, out, precision=precision, force=force, hnsw=hnsw, int8_loss=int8_loss, say=_say
-    )
+def _report(out: Path, rows: list[ParityRow], seconds: float) -> None:
     console.print(_parity_table(rows))
-    if precision == "int8":
-        console.print(_loss_table(json.loads((out / MANIFEST_NAME).read_bytes())["prompt_encoder"]["int8"]))
+    manifest = json.loads((out / MANIFEST_NAME).read_bytes())
+    for part, table in (("prompt_encoder", _loss_table), ("backbone", _backbone_table)):
+        if "int8" in manifest.get(part, {}):
+            console.print(table(manifest[part]["int8"]))
     size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
-    _print(f"Bundle: {out}  ({size:.1f} MB, {time.monotonic() - begun:.0f} s)")
+    _print(f"Bundle: {out}  ({size:.1f} MB, {seconds:.0f} s)")
 
 
 def _say(text: str) -> None:
@@ -196,16 +215,31 @@ def _parity_table(rows: list[ParityRow]) -> Table:
 
 
 def _loss_table(loss: dict[str, Any]) -> Table:
-    table = Table(
-        title="int8 against float32",
-        caption=f"{loss['prompts']} validation prompts, {loss['queries']} queries",
+    table = _pairs_table(
+        "prompt encoder", f"{loss['prompts']} validation prompts, {loss['queries']} queries", loss
     )
-    for column in ("", "float32", "int8"):
-        table.add_column(column, justify="right" if column else "left")
     table.add_row("wishes changed", "", f"{loss['wishes_changed']:.1%}")
     for name in ("understood", "polarity", "obedience"):
         table.add_row(name, *(f"{value:.1%}" for value in loss[name]))
     table.add_row("top 10 in common", "", f"{loss['overlap']:.1%}")
+    return table
+
+
+def _backbone_table(loss: dict[str, Any]) -> Table:
+    caption = f"{loss['queries']} histories, {loss['next_items']} with a next item"
+    table = _pairs_table("backbone", caption, loss)
+    table.add_row("top 10 in common", "", f"{loss['overlap']:.1%}")
+    table.add_row("the same, in batches", "", f"{loss['overlap_in_batches']:.1%}")
+    table.add_row("NDCG@10 of the next item", *(f"{value:.4f}" for value in loss["ndcg"]))
+    return table
+
+
+def _pairs_table(part: str, caption: str, loss: dict[str, Any]) -> Table:
+    table = Table(
+        title=f"{part}: int8 against float32", caption=f"{caption}; at most {loss['limit']:g} may be lost"
+    )
+    for column in ("", "float32", "int8"):
+        table.add_column(column, justify="right" if column else "left")
     return table
 
 

@@ -1,18 +1,20 @@
-# What an int8 prompt encoder does to understanding and to recommendations, measured before a bundle is left with it.
+# What an int8 prompt encoder does to understanding and to recommendations, measured before a bundle is left with it;
+# and the limit that every quantised part of a bundle keeps.
 """int8 against float32 on validation wording, and the limit to what may be lost."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from dpr_export.errors import ExportError
 from dpr_export.sample_histories import sample_histories
-from dpr_infer import Recommender
+from dpr_infer import Recommendation, Recommender
 from dpr_infer.engine import Engine
 from dpr_infer.engines.onnx_engine import OnnxEngine
 from dpr_infer.engines.providers import CPU
@@ -20,14 +22,24 @@ from dpr_infer.manifest import Manifest
 from dpr_train.evaluate.understood import Understood, draw_prompts
 from dpr_train.prompts import LabelledPrompt, PromptGrammar, load_corpus
 
-__all__ = ["INT8_LOSS", "Int8Loss", "Int8LossError", "check_int8_loss", "measure_int8_loss"]
+__all__ = [
+    "INT8_LOSS",
+    "Int8Loss",
+    "Int8LossError",
+    "K",
+    "Loss",
+    "check_int8_loss",
+    "measure_int8_loss",
+    "overlap",
+    "plain_and_int8",
+]
 
 # Largest loss by default, of every figure. The encoder that ships loses .012 (docs/engines.md).
 INT8_LOSS = 0.03
 _SEED = 20
 _OF_EACH_KIND = 50  # prompts of each kind and wording
 _HISTORIES = 64
-_K = 10
+K = 10
 
 
 class Int8LossError(ExportError):
@@ -35,7 +47,31 @@ class Int8LossError(ExportError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Int8Loss:
+class Loss(ABC):
+    """Figures of a quantised part of a bundle, each with what the limit is about."""
+
+    part: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def measured_on(self) -> str:
+        """What was asked, for messages."""
+
+    @property
+    @abstractmethod
+    def losses(self) -> dict[str, float]:
+        """What the limit is about, by name; a gain is negative."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for the manifest, four digits."""
+        return {
+            name: [round(v, 4) for v in value] if isinstance(value, tuple) else round(value, 4)
+            for name, value in asdict(self).items()
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Int8Loss(Loss):
     """What was measured; shares in [0, 1].
 
     Parameters
@@ -54,6 +90,8 @@ class Int8Loss:
         Mean share of the ten best items that have a tag that was asked for, and none that was refused: float32, int8.
     """
 
+    part: ClassVar[str] = "prompt encoder"
+
     prompts: int
     wishes_changed: float
     polarity: tuple[float, float]
@@ -61,6 +99,11 @@ class Int8Loss:
     queries: int
     overlap: float
     obedience: tuple[float, float]
+
+    @property
+    def measured_on(self) -> str:
+        """What was asked."""
+        return f"{self.prompts} validation prompts"
 
     @property
     def losses(self) -> dict[str, float]:
@@ -72,15 +115,8 @@ class Int8Loss:
             "obedience lost": self.obedience[0] - self.obedience[1],
         }
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for the manifest, four digits."""
-        return {
-            name: [round(v, 4) for v in value] if isinstance(value, tuple) else round(value, 4)
-            for name, value in asdict(self).items()
-        }
 
-
-def check_int8_loss(loss: Int8Loss, limit: float) -> None:
+def check_int8_loss(loss: Loss, limit: float) -> None:
     """Refuse a loss beyond ``limit``.
 
     Raises
@@ -94,8 +130,8 @@ def check_int8_loss(loss: Int8Loss, limit: float) -> None:
             f"{name}: expected at most {limit:.3f}, got {value:.3f}" for name, value in over.items()
         )
         raise Int8LossError(
-            f"the int8 prompt encoder loses too much on {loss.prompts} validation prompts ({figures}); "
-            "export with --prompt-encoder fp32, or allow more with --int8-loss"
+            f"the int8 {loss.part} loses too much on {loss.measured_on} ({figures}); "
+            f"export with --{loss.part.replace(' ', '-')} fp32, or allow more with --int8-loss"
         )
 
 
@@ -109,12 +145,7 @@ def measure_int8_loss(folder: Path, plain_folder: Path) -> Int8Loss:
     plain_folder : Path
         Holds the graph that it was made from, under the same name.
     """
-
-    def plain(of: Path, manifest: Manifest, name: str) -> Engine:
-        place = plain_folder if name == "prompt_encoder" else of
-        return OnnxEngine(place, manifest, name, threads=1, providers=[CPU], allow_fallback=False)
-
-    pair = (Recommender(folder, engine=plain), Recommender(folder))
+    pair = plain_and_int8(folder, plain_folder, "prompt_encoder")
     prompts = _prompts(pair[0].manifest.tags)
     read = [_read(recommender, prompts) for recommender in pair]
     changed = np.mean([(a.asked, a.refused) != (b.asked, b.refused) for a, b in zip(*read, strict=True)])
@@ -122,8 +153,7 @@ def measure_int8_loss(folder: Path, plain_folder: Path) -> Int8Loss:
     chosen = [wished[i] for i in np.linspace(0, len(wished) - 1, min(len(wished), 2 * _HISTORIES), dtype=int)]
     histories = sample_histories(pair[0], _HISTORIES, seed=_SEED)[0]
     asked_of = [histories[i % len(histories)] for i in range(len(chosen))]
-    found = [r.query_batch(asked_of, [p.text for p in chosen], k=_K) for r in pair]
-    common = [len(set(a.items) & set(b.items)) / max(1, len(a.items)) for a, b in zip(*found, strict=True)]
+    found = [r.query_batch(asked_of, [p.text for p in chosen], k=K) for r in pair]
     obeyed = [
         _obedience(pair[0].manifest.tags, chosen, [answer.tags for answer in answers]) for answers in found
     ]
@@ -133,9 +163,25 @@ def measure_int8_loss(folder: Path, plain_folder: Path) -> Int8Loss:
         polarity=(_polarity(read[0]), _polarity(read[1])),
         understood=(_understood(read[0]), _understood(read[1])),
         queries=len(chosen),
-        overlap=float(np.mean(common)),
+        overlap=overlap(*found),
         obedience=(obeyed[0], obeyed[1]),
     )
+
+
+def plain_and_int8(folder: Path, plain_folder: Path, graph: str) -> tuple[Recommender, Recommender]:
+    """Open a bundle twice: with the float32 ``graph`` that lies in ``plain_folder``, and as it is."""
+
+    def plain(of: Path, manifest: Manifest, name: str) -> Engine:
+        place = plain_folder if name == graph else of
+        return OnnxEngine(place, manifest, name, threads=1, providers=[CPU], allow_fallback=False)
+
+    return Recommender(folder, engine=plain), Recommender(folder)
+
+
+def overlap(some: Sequence[Recommendation], others: Sequence[Recommendation]) -> float:
+    """Mean share of the first answers' items that the second have, too."""
+    pairs = zip(some, others, strict=True)
+    return float(np.mean([len(set(a.items) & set(b.items)) / max(1, len(a.items)) for a, b in pairs]))
 
 
 def _prompts(tags: Sequence[str]) -> list[LabelledPrompt]:

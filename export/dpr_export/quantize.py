@@ -1,9 +1,11 @@
-# int8 weights for the prompt encoder. Activations are quantised at run time, so no calibration data are needed.
-"""Dynamic quantisation of the prompt encoder."""
+# int8 weights for the prompt encoder and the backbone. Activations are quantised at run time, so no calibration data
+# are needed.
+"""Dynamic quantisation of graphs."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -12,15 +14,32 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from dpr_export.word_codes import round_words
 
-__all__ = ["head_nodes", "quantize_prompt_encoder"]
+__all__ = ["head_nodes", "quantize_backbone", "quantize_prompt_encoder"]
 
 
 def quantize_prompt_encoder(path: Path) -> None:
     """Replace the graph at ``path`` by one whose large matrix products use int8 weights, a scale a column.
 
-    The word embeddings become int8 with a scale a row. Weights of products have seven bits: a CPU without VNNI adds
-    pairs of products in 16 bits, and with eight the sums overflow. Only products with the encoder's own weights are
-    quantised. The understanding head stays in float32: it is a hundredth of the work, and its logits decide polarity.
+    The word embeddings become int8 with a scale a row. Only products with the encoder's own weights are quantised. The
+    understanding head stays in float32: it is a hundredth of the work, and its logits decide polarity.
+    """
+    _quantize(path, leave_out=head_nodes, finish=round_words)
+
+
+def quantize_backbone(path: Path) -> None:
+    """Replace a transformer's graph at ``path`` by one whose products with weights use int8 weights, a scale a column.
+
+    Items' embeddings, attention itself and the norms stay in float32.
+    """
+    _quantize(path, leave_out=lambda _: [], finish=lambda _: None)
+
+
+def _quantize(
+    path: Path, *, leave_out: Callable[[Path], list[str]], finish: Callable[[onnx.ModelProto], None]
+) -> None:
+    """Quantise all products with weights but those of the nodes to leave out.
+
+    Weights have seven bits: a CPU without VNNI adds pairs of products in 16 bits, and with eight the sums overflow.
     """
     prepared, quantised = path.with_suffix(".prepared"), path.with_suffix(".quantised")
     level = logging.getLogger().level
@@ -34,11 +53,11 @@ def quantize_prompt_encoder(path: Path) -> None:
             weight_type=QuantType.QInt8,
             reduce_range=True,
             op_types_to_quantize=["MatMul", "Gemm"],
-            nodes_to_exclude=head_nodes(prepared),
+            nodes_to_exclude=leave_out(prepared),
         )
-        rounded = onnx.load(quantised)
-        round_words(rounded)
-        onnx.save_model(rounded, quantised)
+        model = onnx.load(quantised)
+        finish(model)
+        onnx.save_model(model, quantised)
         quantised.replace(path)
     finally:
         logging.getLogger().setLevel(level)

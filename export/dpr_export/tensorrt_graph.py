@@ -91,7 +91,8 @@ def check_float(model: onnx.ModelProto, file: str) -> None:
     if found:
         raise ExportError(
             f"{file}: expected a graph in float32, got one with {', '.join(sorted(found))}, which TensorRT can't read; "
-            "export the bundle with --prompt-encoder fp32 (--engine-precision int8 quantises for TensorRT)"
+            f"export the bundle with --{Path(file).stem.replace('_', '-')} fp32 "
+            "(--engine-precision int8 quantises the prompt encoder for TensorRT)"
         )
 
 

@@ -16,13 +16,14 @@ import onnx
 import pyarrow.parquet as pq
 import torch
 
+from dpr_export.backbone_loss import BACKBONE_LOSS, measure_backbone_loss
 from dpr_export.backbone_step import export_backbone_step, state_width
 from dpr_export.catalogue import catalogue_tensors, index_sizes, write_catalogue
 from dpr_export.errors import ExportError, ParityError
 from dpr_export.graph import ExportedGraph, export_graphs, fusion_widths
 from dpr_export.hnsw import HnswSettings, measure_recall, write_hnsw
-from dpr_export.int8_loss import INT8_LOSS, check_int8_loss, measure_int8_loss
-from dpr_export.quantize import quantize_prompt_encoder
+from dpr_export.int8_loss import INT8_LOSS, Loss, check_int8_loss, measure_int8_loss
+from dpr_export.quantize import quantize_backbone, quantize_prompt_encoder
 from dpr_export.validate import ParityRow, validate
 from dpr_infer import Recommender
 from dpr_infer._optional import import_hnswlib
@@ -41,9 +42,10 @@ def export_bundle(
     out: Path,
     *,
     precision: str = "fp32",
+    backbone_precision: str = "fp32",
     force: bool = False,
     hnsw: HnswSettings | None = None,
-    int8_loss: float = INT8_LOSS,
+    int8_loss: float | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[ParityRow]:
     """Write a bundle from a checkpoint; ``out`` exists afterwards whole, or as it was before.
@@ -56,12 +58,15 @@ def export_bundle(
         Bundle folder to make.
     precision : {"fp32", "int8"}
         Of the prompt encoder.
+    backbone_precision : {"fp32", "int8"}
+        Of the backbone; int8 is for SASRec and BERT4Rec.
     force : bool
         Replace a bundle that stands at ``out``.
     hnsw : HnswSettings, optional
         Add an approximate index, built so. Takes hnswlib.
-    int8_loss : float
-        With ``precision="int8"``, the most that it may lose, as :func:`dpr_export.int8_loss.check_int8_loss` has it.
+    int8_loss : float, optional
+        The most that what is int8 may lose, as :func:`dpr_export.int8_loss.check_int8_loss` has it. By default
+        ``INT8_LOSS`` for the prompt encoder and ``BACKBONE_LOSS`` for the backbone.
     say : callable
         Told what is being done.
 
@@ -85,23 +90,33 @@ def export_bundle(
     """
     if hnsw is not None:
         import_hnswlib()  # its absence is told at once, not after a minute of work
-    if precision not in PRECISIONS:
-        raise ExportError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
+    for name, wanted in (("precision", precision), ("backbone precision", backbone_precision)):
+        if wanted not in PRECISIONS:
+            raise ExportError(f"{name}: expected one of {', '.join(PRECISIONS)}, got {wanted!r}")
     check_destination(out, force=force, error=ExportError)
     say(f"reading {checkpoint_folder}")
     checkpoint = load_checkpoint(checkpoint_folder)
     _check_record(checkpoint, checkpoint_folder)
     _check_weights(checkpoint)
+    if backbone_precision == "int8":
+        _check_quantisable(checkpoint)
+    precisions = {"prompt_encoder": precision, "backbone": backbone_precision}
     with whole_folder(out, force=force, error=ExportError) as folder, TemporaryDirectory() as scratch:
         plain = Path(scratch)
-        rows = _fill(folder, checkpoint, checkpoint_folder, precision, hnsw, say, plain)
+        rows = _fill(folder, checkpoint, checkpoint_folder, precisions, hnsw, say, plain)
         say("opening the bundle with the runtime")
         Recommender(folder, verify="full")
-        if precision == "int8":
-            say("measuring what int8 loses")
-            loss = measure_int8_loss(folder, plain)
-            check_int8_loss(loss, int8_loss)
-            _add_to_manifest(folder, "prompt_encoder", {"int8": loss.as_dict()})
+        gates: dict[str, tuple[Callable[[Path, Path], Loss], float]] = {
+            "prompt_encoder": (measure_int8_loss, INT8_LOSS),
+            "backbone": (measure_backbone_loss, BACKBONE_LOSS),
+        }
+        for name in _quantised(precisions):
+            measure, default = gates[name]
+            limit = default if int8_loss is None else int8_loss
+            say(f"measuring what int8 loses in the {name.replace('_', ' ')}")
+            loss = measure(folder, plain)
+            check_int8_loss(loss, limit)
+            _add_to_manifest(folder, name, {"int8": loss.as_dict() | {"limit": limit}})
         if hnsw is not None:
             say("measuring the recall of the HNSW index")
             recall, measured_on = measure_recall(folder)
@@ -127,24 +142,38 @@ def _check_weights(checkpoint: Checkpoint) -> None:
             raise ExportError(f"{name}: expected finite weights, got {tensor[place].item()} at {list(place)}")
 
 
+def _check_quantisable(checkpoint: Checkpoint) -> None:
+    kind = checkpoint.model.config.backbone.kind
+    if kind == "gru4rec":
+        raise ExportError(
+            "an int8 backbone: expected sasrec or bert4rec, got gru4rec, whose operator GRU onnxruntime has in float32 "
+            "alone; export with --backbone fp32"
+        )
+
+
+def _quantised(precisions: dict[str, str]) -> list[str]:
+    return [name for name, precision in precisions.items() if precision == "int8"]
+
+
 def _fill(
     folder: Path,
     checkpoint: Checkpoint,
     checkpoint_folder: Path,
-    precision: str,
+    precisions: dict[str, str],
     hnsw: HnswSettings | None,
     say: Callable[[str], None],
     plain: Path,
 ) -> list[ParityRow]:
-    """Write all files; the float32 graph of a prompt encoder that is quantised goes to the folder ``plain``."""
+    """Write all files; the float32 graphs of what is quantised go to the folder ``plain``."""
     say("exporting backbone, prompt encoder and fusion to ONNX")
     graphs = export_graphs(checkpoint.model, folder)
     graphs |= export_backbone_step(checkpoint.model.backbone, folder)
-    if precision == "int8":
-        say("quantising the prompt encoder")
-        file = graphs["prompt_encoder"].file
+    quantise = {"prompt_encoder": quantize_prompt_encoder, "backbone": quantize_backbone}
+    for name in _quantised(precisions):
+        say(f"quantising the {name.replace('_', ' ')}")
+        file = graphs[name].file
         shutil.copyfile(folder / file, plain / file)
-        quantize_prompt_encoder(folder / file)
+        quantise[name](folder / file)
     say("indexing the item vectors")
     tensors = catalogue_tensors(checkpoint.model)
     write_catalogue(tensors, folder / "catalogue.safetensors")
@@ -155,7 +184,7 @@ def _fill(
     pq.write_table(checkpoint.examples, folder / "examples.parquet")
     shutil.copyfile(checkpoint_folder / "prompt_encoder" / "tokenizer.json", folder / "tokenizer.json")
     say("comparing with PyTorch")
-    rows = validate(checkpoint, graphs, folder, tensors, precision=precision)
+    rows = validate(checkpoint, graphs, folder, tensors, quantised=_quantised(precisions))
     failed = [row for row in rows if not row.passed]
     if failed:
         lines = [
@@ -164,8 +193,10 @@ def _fill(
             for row in failed
         ]
         raise ParityError("the exported graphs differ from PyTorch:\n" + "\n".join(lines))
-    manifest = _manifest(checkpoint, checkpoint_folder, graphs, rows, precision)
+    manifest = _manifest(checkpoint, checkpoint_folder, graphs, rows, precisions)
     manifest["index"] = index_sizes(checkpoint.model, tensors)
+    if precisions["backbone"] != "fp32":
+        manifest["backbone"] = {"precision": precisions["backbone"]}
     if hnsw is not None:
         manifest["hnsw"] = asdict(hnsw) | {
             "recall": [],
@@ -198,7 +229,7 @@ def _manifest(
     checkpoint_folder: Path,
     graphs: dict[str, ExportedGraph],
     rows: list[ParityRow],
-    precision: str,
+    precisions: dict[str, str],
 ) -> dict[str, Any]:
     model, training = checkpoint.model, checkpoint.training
     config, steering = model.config, model.config.steering
@@ -233,7 +264,7 @@ def _manifest(
         ],
         "phi": {"kind": steering.phi, "gain": steering.phi_gain},
         "wish_threshold": steering.wish_threshold,
-        "prompt_encoder": {"precision": precision, "base": config.prompt_encoder.base},
+        "prompt_encoder": {"precision": precisions["prompt_encoder"], "base": config.prompt_encoder.base},
         "parity": {"passed": True, "rows": [row.as_dict() for row in rows]},
         "made_by": {
             "dpr_infer": version("dpr-infer"),

@@ -108,6 +108,7 @@ class Manifest:
     """What a bundle says of itself. The fields are those of docs/bundle_format.md.
 
     `index` is None for format version 1, which has none; `hnsw` is None where the bundle has no index.hnsw.
+    `backbone_precision` is "fp32" where the manifest says nothing.
     """
 
     format_version: int
@@ -121,6 +122,7 @@ class Manifest:
     phi: str
     gain: float
     wish_threshold: float
+    backbone_precision: str
     encoder_precision: str
     encoder_base: str
     parity_rows: tuple[dict[str, Any], ...]
@@ -173,6 +175,7 @@ def parse_manifest(text: bytes) -> Manifest:
         phi=phi["kind"].one_of("relu", "softplus"),
         gain=phi["gain"].number(1e-6, 1e6),
         wish_threshold=root["wish_threshold"].number(1e-6, 1.0),
+        backbone_precision=_backbone_precision(root),
         encoder_precision=encoder["precision"].one_of("fp32", "int8"),
         encoder_base=encoder["base"].string(),
         parity_rows=_parity(root["parity"]),
@@ -234,6 +237,10 @@ def _graph_names(node: JsonNode, version: int) -> tuple[str, ...]:
 
 def _hnsw(root: JsonNode, version: int, dims: Dims, *, listed: bool) -> HnswEntry | None:
     return parse_hnsw(root, listed=listed, items=dims.items, says_items=version >= ADDED_ITEMS_VERSION)
+
+
+def _backbone_precision(root: JsonNode) -> str:
+    return root["backbone"]["precision"].one_of("fp32", "int8") if "backbone" in root.keys() else "fp32"  # noqa: SIM118
 
 
 def _graphs(node: JsonNode, names: tuple[str, ...], files: dict[str, FileEntry]) -> dict[str, GraphSpec]:

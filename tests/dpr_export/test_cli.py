@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from dpr_export import validate as validation
 from dpr_export import write_bundle
+from dpr_export.backbone_loss import BackboneLoss
 from dpr_export.cli import main
 from dpr_export.int8_loss import Int8Loss
 from dpr_export.write_bundle import export_bundle
@@ -93,12 +94,39 @@ def test_what_int8_loses_is_printed_or_refused(sasrec, out, dpr_export, monkeypa
     assert nothing_at(out)
     code, stdout, _ = dpr_export(*command, "--int8-loss", 0.05)
     assert code == 0
-    table = stdout[stdout.index("int8 against float32") :]
+    table = stdout[stdout.index("prompt encoder: int8 against float32") :]
+    assert "at most 0.05 may be lost" in " ".join(table.split())
     for figure in ("4.8%", "98.1%", "95.1%", "94.9%", "90.0%", "89.7%", "96.2%", "96.0%"):
         assert figure in table
     code, _, stderr = dpr_export(sasrec.folder, "--out", out, "--force", "--int8-loss", 0.05)
     assert code == 2
-    assert "--int8-loss needs --prompt-encoder int8" in stderr
+    assert "--int8-loss needs --prompt-encoder int8 or --backbone int8" in " ".join(
+        stderr.replace("│", " ").split()
+    )
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_an_int8_backbone_loses_is_printed_or_refused(sasrec, gru4rec, out, dpr_export, monkeypatch):
+    loss = BackboneLoss(
+        queries=300, next_items=236, overlap=0.981, overlap_in_batches=0.979, ndcg=(0.1234, 0.1111)
+    )
+    monkeypatch.setattr(write_bundle, "measure_backbone_loss", lambda *_: loss)
+    command = [sasrec.folder, "--out", out, "--backbone", "int8", "--threads", 1]
+    code, _, stderr = dpr_export(*command)
+    assert code == 1
+    assert stderr == (
+        "dpr-export: the int8 backbone loses too much on 300 histories (share of NDCG@10 lost: expected at most 0.050, "
+        "got 0.100); export with --backbone fp32, or allow more with --int8-loss\n"
+    )
+    assert nothing_at(out)
+    code, stdout, _ = dpr_export(*command, "--int8-loss", 0.2)
+    assert code == 0
+    table = " ".join(stdout[stdout.index("backbone: int8 against float32") :].split())
+    for text in ("98.1%", "97.9%", "0.1234", "0.1111", "300 histories", "at most 0.2 may be lost"):
+        assert text in table
+    code, _, stderr = dpr_export(gru4rec.folder, "--out", out, "--force", *command[3:])
+    assert code == 1
+    assert "got gru4rec" in stderr
 
 
 @pytest.mark.usefixtures("quick")

@@ -87,6 +87,7 @@ def test_all_at_once_from_a_checkpoint(sasrec, tmp_path, dpr_export, monkeypatch
         (("--max-batch", 3), "--max-batch needs --engine tensorrt or --triton"),
         (("--triton", "models", "--out", "x"), "--out: for a checkpoint"),
         (("--triton", "models", "--prompt-encoder", "int8"), "--prompt-encoder: for a checkpoint"),
+        (("--triton", "models", "--backbone", "int8"), "--backbone: for a checkpoint"),
         (("--triton", "models", "--index", "hnsw"), "--index: for a checkpoint"),
         (("--engine", "openvino"), "openvino"),
     ],

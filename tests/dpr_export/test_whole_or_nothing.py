@@ -62,7 +62,7 @@ def test_parity_failure_lists_every_row_that_failed(sasrec, place, monkeypatch):
         export_bundle(sasrec.folder, place / "bundle")
     lines = str(caught.value).splitlines()[1:]
     graphs, tensors = sasrec.graphs, write_bundle.catalogue_tensors(sasrec.checkpoint.model)
-    rows = validation.validate(sasrec.checkpoint, graphs, sasrec.bundle, tensors, precision="fp32")
+    rows = validation.validate(sasrec.checkpoint, graphs, sasrec.bundle, tensors)
     failed = [row for row in rows if not row.passed]
     assert len(lines) == len(failed) > 5
     for line, row in zip(lines, failed, strict=True):

@@ -130,6 +130,16 @@ def test_every_key_of_the_manifest_is_needed(copy):
     Recommender(copy)
 
 
+def test_a_backbone_without_a_word_is_float32(copy):
+    assert Recommender(copy).manifest.backbone_precision == "fp32"
+    tiny_bundle.edit_manifest(
+        copy, lambda m: m.update(backbone={"precision": "int8", "int8": {"overlap": 1}})
+    )
+    assert Recommender(copy).manifest.backbone_precision == "int8"
+    tiny_bundle.edit_manifest(copy, lambda m: m.update(backbone={"precision": "fp4"}))
+    refused(copy, "'fp32', 'int8'")
+
+
 def test_unknown_keys_are_ignored(copy):
     tiny_bundle.edit_manifest(copy, lambda m: m.update(note="later writers may add"))
     Recommender(copy)

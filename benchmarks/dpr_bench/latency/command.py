@@ -114,7 +114,7 @@ def run_latency(options: LatencyOptions, console: Console) -> LatencyResults:
     Raises
     ------
     ValueError
-        If contenders do not answer the same.
+        If contenders do not answer the same, or the bundle's backbone is int8: the exact contenders share it.
     CheckpointError, BundleError, DataError
         If checkpoint, bundle or data cannot be read, or do not belong together.
     """
@@ -240,6 +240,11 @@ def _check_belongs(bundle: Bundle, checkpoint: Path) -> None:
         raise CheckpointError(
             f"{bundle.path} must be made of {checkpoint}; its manifest names a model with checksum {made_of}, "
             f"the checkpoint's is {got}"
+        )
+    if bundle.manifest.backbone_precision != "fp32":
+        raise ValueError(
+            f"{bundle.path} must have a backbone in fp32, to be compared with PyTorch; got "
+            f"{bundle.manifest.backbone_precision}"
         )
 
 

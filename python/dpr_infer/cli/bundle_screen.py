@@ -61,6 +61,7 @@ def _summary(manifest: Manifest) -> Table:
     rows = {
         "Catalogue": f"{dims.items} items x {dims.item} ({dims.user} collaborative + {dims.side} side){_added(dims)}",
         "Tags": f"{dims.tags}: " + ", ".join(manifest.tags),
+        "Backbone": manifest.backbone_precision,
         "Limits": f"{manifest.history_limit} items a history, {manifest.prompt_token_limit} tokens a prompt",
         "Index": _index(manifest),
         "HNSW": _hnsw(manifest),

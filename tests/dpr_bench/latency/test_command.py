@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -16,6 +17,7 @@ from dpr_bench.latency.contenders import COMPILED, FAISS, NUMPY, OPTIMISED, OURS
 from dpr_bench.latency.million import extend_to
 from dpr_infer import Recommender
 from dpr_train.checkpoint import CheckpointError
+from tiny_bundle import edit_manifest
 
 
 def _options(models: Models, out: Path | None) -> LatencyOptions:
@@ -84,6 +86,13 @@ def test_a_checkpoint_of_another_model_is_refused(models: Models, tmp_path: Path
     options = replace(_options(models, None), checkpoint=other)
     with pytest.raises(CheckpointError, match="must be made of"):
         run_latency(options, Console(file=StringIO()))
+
+
+def test_an_int8_backbone_is_refused(models: Models, tmp_path: Path):
+    bundle = Path(shutil.copytree(models.bundle, tmp_path / "bundle"))
+    edit_manifest(bundle, lambda manifest: manifest.update(backbone={"precision": "int8"}))
+    with pytest.raises(ValueError, match=r"must have a backbone in fp32.*got int8"):
+        run_latency(replace(_options(models, None), bundle=bundle), Console(file=StringIO()))
 
 
 def test_many_items_begin_with_the_models_own(models: Models, tmp_path: Path):
