@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import tiny_bundle
-from dpr_infer import Query, Recommender, fusion, query_encoder
+from dpr_infer import Query, Recommender, fusion, user_vectors
 from dpr_infer.length_groups import CALL_IN_ENTRIES, length_groups
 
 LENGTHS = st.lists(st.integers(0, 200), min_size=1, max_size=80)
@@ -66,7 +68,7 @@ def test_groups_are_run_apart_and_answered_alike(wide, monkeypatch):
     ran = [[shape for name, shape in shapes if name == which] for which in ("items", "tokens")]
     assert [sum(n for n, _ in calls) for calls in ran] == [6, 4]
     assert all(len(calls) > 1 for calls in ran)
-    for module in (query_encoder, fusion):
+    for module in (user_vectors, fusion):
         monkeypatch.setattr(module, "length_groups", lambda lengths: [list(range(len(lengths)))])
     for left, right in zip(apart, wide.query_each(queries), strict=True):
         np.testing.assert_allclose(left.scores, right.scores, rtol=1e-5, atol=1e-6)
@@ -74,7 +76,14 @@ def test_groups_are_run_apart_and_answered_alike(wide, monkeypatch):
         assert left.gates == pytest.approx(right.gates, rel=1e-5)
 
 
-def test_an_accelerator_gets_one_call(fresh, monkeypatch):
-    encoder = fresh._pipeline._encoder
-    monkeypatch.setattr(encoder, "_on_cpu", False)
-    assert encoder._groups([1, 500, 2]) == [[0, 1, 2]]
+def test_an_accelerator_gets_one_call():
+    class Accelerator:
+        on_cpu = False
+        calls: ClassVar[list[tuple[int, int]]] = []
+
+        def run(self, feed):
+            self.calls.append(feed["items"].shape)
+            return [np.zeros((len(feed["items"]), 3), dtype=np.float32)]
+
+    user_vectors.UserVectors(Accelerator(), 600, 3).of([[1], [2] * 500, [3, 4]])
+    assert Accelerator.calls == [(3, 500)]

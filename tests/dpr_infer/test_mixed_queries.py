@@ -130,7 +130,11 @@ def test_mixed_options_run_the_engines_once(both, monkeypatch):
     run = encoder._backbone.run
     monkeypatch.setattr(encoder._backbone, "run", lambda feed: sizes.append(len(feed["items"])) or run(feed))
     both["exact"].query_each(
-        [Query(where="war", strength=0.5), Query(k=3, steer="strict"), Query(exclude_history=False)]
+        [
+            Query(history=IDS[:1], where="war", strength=0.5),
+            Query(history=IDS[1:2], k=3, steer="strict"),
+            Query(history=IDS[2:3], exclude_history=False),
+        ]
     )
     assert sizes == [3]
 
