@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.utils import normalize_path
 
 from dpr_infer.serve.access import ADMIN_PREFIX, Headers, Keys, Origins, is_guarded
 from dpr_infer.serve.metrics import Metrics
@@ -103,6 +104,8 @@ class Front:
         return added
 
     async def _answer(self, scope: Any, receive: Receive, sender: _Sender) -> None:
+        # As routing does by itself, later: who needs a key is told by the path that is routed.
+        scope["path"] = normalize_path(scope["path"])
         keep_slashes(scope)
         path = scope["path"]
         if self._origins and Origins.is_preflight(scope["method"], scope["headers"]):

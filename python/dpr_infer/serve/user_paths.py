@@ -1,13 +1,14 @@
 # Users' ids in paths. They may have slashes, as %2F; ASGI's path has them as slashes like any other, so such a path is
-# routed as it came, and the id is taken from there.
+# routed as it came, and the id is decoded behind it.
 
 from __future__ import annotations
 
 from typing import Any
 from urllib.parse import unquote
 
-_USERS = "/v1/users/"
-_PLACE = 3  # of the id, between slashes: "", "v1", "users", id
+from litestar.utils import normalize_path
+
+_USERS = "/v1/users"  # without a slash behind it: an id of slashes alone is nothing in a normalized path
 
 
 def keep_slashes(scope: Any) -> None:
@@ -16,10 +17,11 @@ def keep_slashes(scope: Any) -> None:
     Parameters
     ----------
     scope : dict
-        The request's ASGI scope; `path` may change.
+        The request's ASGI scope, its `path` normalized; `path` may change.
     """
-    if scope["path"].startswith(_USERS) and b"%2f" in scope["raw_path"].lower():
-        scope["path"] = _raw(scope)
+    if scope["path"].startswith(_USERS) and _has_slash(scope):
+        raw: bytes = scope["raw_path"]
+        scope["path"] = normalize_path(raw.partition(b"?")[0].decode("ascii"))
 
 
 def user_in(scope: Any) -> str:
@@ -28,16 +30,16 @@ def user_in(scope: Any) -> str:
     Parameters
     ----------
     scope : dict
-        The ASGI scope of a request to a path of a user.
+        The ASGI scope of a request to a path of a user, as `keep_slashes` left it and routing took it.
 
     Returns
     -------
     str
         The id, of which nothing is checked.
     """
-    return unquote(_raw(scope).split("/")[_PLACE])
+    user: str = scope["path_params"]["user"]
+    return unquote(user) if _has_slash(scope) else user
 
 
-def _raw(scope: Any) -> str:
-    path: bytes = scope["raw_path"]
-    return path.partition(b"?")[0].decode("ascii")
+def _has_slash(scope: Any) -> bool:
+    return b"%2f" in scope["raw_path"].lower()

@@ -50,6 +50,15 @@ def test_these_need_a_key(locked: Client, path: str):
     assert locked.get(path, headers={"X-API-Key": "first"}).status_code != 401
 
 
+@pytest.mark.parametrize(
+    "path", ["//v1/model", "///v1//model", "/%2Fv1/model", "/v2//models/tiny", "//v1/users/u%2Fv"]
+)
+def test_slashes_that_routing_passes_over_are_no_way_in(locked: Client, path: str):
+    address = f"{locked.base_url}{path}"  # a path that begins with // would be read as an address
+    assert locked.get(address).status_code == 401
+    assert locked.get(address, headers={"X-API-Key": "first"}).status_code != 401
+
+
 def test_models_of_the_inference_protocol_need_a_key(locked: Client):
     for path in ("/v2/models/tiny", "/v2/models/tiny/ready", "/v2/models/tiny/versions/1"):
         assert locked.get(path).status_code == 401

@@ -70,14 +70,21 @@ def test_a_percent_sign_in_a_user_is_no_slash():
     scope = {
         "path": "/v1/users/a%2Fb",
         "raw_path": b"/v1/users/a%252Fb",
+        "path_params": {"user": "a%2Fb"},
     }  # the test client would decode it twice
     keep_slashes(scope)
     assert scope["path"] == "/v1/users/a%2Fb"
     assert user_in(scope) == "a%2Fb"
 
 
+@pytest.mark.parametrize("path", ["//v1/users/eve", "/v1//users//eve/", "//v1/users/%65ve"])
+def test_slashes_that_routing_passes_over_change_no_user(client: Client, path: str):
+    assert client.get(f"{client.base_url}{path}").json()["user"] == "eve"
+
+
 def test_a_slash_as_it_is_parts_a_path(client: Client):
     assert client.get("/v1/users/shop/ann").status_code == 404
+    assert client.get("/v1/%2F/users/ann").status_code == 404
     assert send(client, "shop/ann", event(1, "i100")).status_code == 404
 
 
