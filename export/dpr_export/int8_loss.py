@@ -124,7 +124,7 @@ def check_int8_loss(loss: Loss, limit: float) -> None:
     Int8LossError
         Names every figure that exceeds the limit, and what to do.
     """
-    over = {name: value for name, value in loss.losses.items() if value > limit}
+    over = {name: value for name, value in loss.losses.items() if not value <= limit}  # NaN is too much
     if over:
         figures = ", ".join(
             f"{name}: expected at most {limit:.3f}, got {value:.3f}" for name, value in over.items()
@@ -179,9 +179,11 @@ def plain_and_int8(folder: Path, plain_folder: Path, graph: str) -> tuple[Recomm
 
 
 def overlap(some: Sequence[Recommendation], others: Sequence[Recommendation]) -> float:
-    """Mean share of the first answers' items that the second have, too."""
+    """Mean share of the first answers' items that the second have, too; of an answer without items, all."""
     pairs = zip(some, others, strict=True)
-    return float(np.mean([len(set(a.items) & set(b.items)) / max(1, len(a.items)) for a, b in pairs]))
+    return float(
+        np.mean([len(set(a.items) & set(b.items)) / len(a.items) if a.items else 1 for a, b in pairs])
+    )
 
 
 def _prompts(tags: Sequence[str]) -> list[LabelledPrompt]:

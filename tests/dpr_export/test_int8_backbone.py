@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from types import SimpleNamespace
 
 import onnx
 import pytest
@@ -13,7 +14,7 @@ from dpr_export import validate as validation
 from dpr_export import write_bundle
 from dpr_export.backbone_loss import BACKBONE_LOSS, BackboneLoss, measure_backbone_loss
 from dpr_export.errors import ExportError, ParityError
-from dpr_export.int8_loss import Int8LossError, check_int8_loss
+from dpr_export.int8_loss import Int8LossError, check_int8_loss, overlap
 from dpr_export.quantize import quantize_backbone
 from dpr_export.tensorrt_graph import check_float
 from dpr_export.write_bundle import export_bundle
@@ -160,6 +161,18 @@ def test_a_loss_beyond_the_limit_is_named(changes, named):
     assert str(refused.value).startswith("the int8 backbone loses too much on 300 histories (")
     assert str(refused.value).endswith("export with --backbone fp32, or allow more with --int8-loss")
     check_int8_loss(made(**changes), 0.11)
+
+
+def test_what_is_no_number_is_too_much():
+    with pytest.raises(Int8LossError, match=re.escape("top 10 changed: expected at most 1.000, got nan")):
+        check_int8_loss(made(overlap=float("nan")), 1.0)
+
+
+def test_answers_without_items_are_the_same():
+    def answers(*items):
+        return [SimpleNamespace(items=of) for of in items]
+
+    assert overlap(answers((), ("a", "b")), answers((), ("b", "c"))) == 0.75
 
 
 @pytest.mark.parametrize("ndcg", [(0.1, 0.2), (0.0, 0.0)])
