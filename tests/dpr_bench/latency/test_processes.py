@@ -42,6 +42,8 @@ def test_growth_is_the_most_that_was_held():
 def test_a_process_that_fails_is_told(path: Path, tmp_path: Path):
     with pytest.raises(ValueError, match=r"a process that opens .* failed: .*BundleError"):
         measure_memory(tmp_path / "nothing", path, 10, Silence())
+    with pytest.raises(ValueError, match=r"a process that opens .* failed: .*BundleError"):
+        measure_start_up("nothing", tmp_path / "nothing", path, 1, Silence())
 
 
 def test_steps_of_a_query(models: Models, questions: Questions):
