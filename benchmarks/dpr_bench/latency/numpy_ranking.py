@@ -32,11 +32,12 @@ class _Score:
     def __init__(self, manifest: Manifest, vectors: F32) -> None:
         self.vectors = vectors
         self._manifest = manifest
-        self._side = manifest.dims.item - manifest.dims.user
+        self._width = manifest.dims.item
 
     def query(self, user: F32, experts: F32, gates: F32) -> F32:
         """The queries q, (B, D)."""
-        query = np.pad(user, ((0, 0), (0, self._side)))
+        query = np.zeros((len(user), self._width), dtype=np.float32)
+        query[:, : user.shape[1]] = user  # np.pad takes some 30 us longer
         for e, expert in enumerate(self._manifest.experts):
             if expert.role == "toward":
                 query += gates[:, e : e + 1] * experts[:, e]
