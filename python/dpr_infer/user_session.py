@@ -50,9 +50,10 @@ class UserSession:
 
     @property
     def turns(self) -> tuple[Turn, ...]:
-        """What was said, oldest first."""
+        """What was said, oldest first; copies."""
         with self._lock:
-            return self._turns
+            turns = self._turns
+        return check_turns(turns)
 
     def append(self, items: str | Iterable[str]) -> None:
         """Add to the history what the user chose next. The next query reads it.
@@ -69,10 +70,7 @@ class UserSession:
         QueryTypeError
             If it is neither, or an id is no str.
         """
-        ids = [items] if isinstance(items, str) else one_list(items, "items")
-        rows_of(ids, "items", self._recommender._bundle.items, skip_unknown=self._skip_unknown)
-        with self._lock:
-            self._history += ids
+        self._append([items] if isinstance(items, str) else one_list(items, "items"), "items")
 
     def say(self, turn: Turn) -> tuple[Wish, ...]:
         """Add a turn to the conversation, and read it.
@@ -159,6 +157,12 @@ class UserSession:
             reading = self._read_history(pipeline, watch)
         return pipeline.answer([_joined(rest, reading)], watch, timings=timings)[0]
 
+    def _append(self, ids: list[str], what: str) -> None:
+        """Add ids to the history if they are known; `what` names them in messages."""
+        rows_of(ids, what, self._recommender._bundle.items, skip_unknown=self._skip_unknown)
+        with self._lock:
+            self._history += ids
+
     def _converse(self, turns: tuple[Turn, ...]) -> tuple[Wish, ...]:
         """Take turns over if they can be read. The lock is held: turns come one after the other."""
         reading = self._recommender._pipeline.read_prompt(_prompt(turns))
@@ -216,7 +220,7 @@ class UserSessions(Reloadable):
         if unknown_items not in ("error", "skip"):
             raise QueryError(f'unknown_items must be "error" or "skip"; got {unknown_items!r}')
         session = UserSession(self, skip_unknown=unknown_items == "skip")
-        session.append(one_list(history, "history"))
+        session._append(one_list(history, "history"), "history")
         if turns is not None:
             session._converse(check_turns((turns,) if isinstance(turns, str) else turns))
         return session

@@ -231,6 +231,10 @@ def test_a_turn_is_a_copy(stepping):
     session.say(turn)
     turn["War"] = "ask"
     assert session.turns == ({"War": "refuse"},)
+    shown = session.turns[0]
+    assert isinstance(shown, dict)
+    shown["War"] = "ask"
+    assert session.turns == ({"War": "refuse"},)
 
 
 def test_what_is_wrong_changes_nothing(stepping):
@@ -257,7 +261,9 @@ def test_what_is_wrong_changes_nothing(stepping):
         stepping.session().undo()
     with pytest.raises(QueryError, match=r'unknown_items must be "error" or "skip"; got .*all'):
         stepping.session(unknown_items="all")
-    with pytest.raises(UnknownItemError):
+    with pytest.raises(
+        UnknownItemError, match="history must name items of the catalogue; unknown: 'nothing'"
+    ):
         stepping.session(["nothing"])
     with pytest.raises(QueryTypeError, match="history must be a collection of item ids; got 'nothing'"):
         stepping.session("nothing")

@@ -18,6 +18,7 @@ TITLES = {
     408: "Request too slow",
     409: "Conflict",
     413: "Body too large",
+    414: "Path too long",
     415: "Unsupported media type",
     422: "Wrong content",
     431: "Header too large",
@@ -89,7 +90,7 @@ class Unavailable(Problem):
     detail : str
         Why.
     reason : {"queue_full", "new_prompts", "waited", "draining", "not_ready", "users"}
-        The same as a label of the metric `dpr_shed_total`.
+        All but "users" are labels of the metric `dpr_shed_total`.
     retry_after_s : int
         When to try again, in seconds.
     """

@@ -117,7 +117,9 @@ def test_unknown_paths_and_methods(client: Client):
     answer = client.get("/v1/recommend")
     assert "this path takes POST" in problem(answer, 405)
     assert "POST" in answer.headers["allow"]
-    assert "characters" in problem(client.get("/v1/items/" + "x" * 5000), 414)
+    too_long = client.get("/v1/items/" + "x" * 5000)
+    assert "characters" in problem(too_long, 414)
+    assert too_long.json()["title"] == "Path too long"
 
 
 @pytest.mark.parametrize(
