@@ -23,6 +23,7 @@ from dpr_train.prompt_encoder import (
     load_tokenizer,
     save_prompt_encoder,
 )
+from dpr_train.run_folder import RunError
 from dpr_train.weight_codes import round_embeddings
 
 CONFIG = PromptEncoderConfig(base="random", max_tokens=16, head_dim=64, layers=3, tuned_layers=3)
@@ -128,6 +129,10 @@ def test_an_interrupted_distillation_ends_with_the_same_weights(
     with pytest.raises(StoppedError):
         distil(teacher_folder, tmp_path, progress=stop)
     assert not is_trained(tmp_path)
+    with pytest.raises(
+        RunError, match=r"differs in layers \(\[0, 2\], now \[0, 1\]\), seed \(1, now 2\); expected"
+    ):
+        distil(teacher_folder, tmp_path, layers=(0, 1), seed=2)
     distil(teacher_folder, tmp_path)
     for name in ("model.safetensors", HEAD_FILE):
         assert (tmp_path / name).read_bytes() == (made[0] / name).read_bytes()

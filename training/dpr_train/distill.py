@@ -24,6 +24,7 @@ from dpr_train.prompt_encoder import (
     load_tokenizer,
     save_prompt_encoder,
 )
+from dpr_train.run_folder import claim_progress
 from dpr_train.stages.teacher import Teacher
 from dpr_train.train_encoder import fit_prompt_encoder, measure_on_validation
 
@@ -66,6 +67,8 @@ def distill_prompt_encoder(
     ------
     ValueError
         If the teacher is not trained, or ``layers`` are not some of its layers in rising order.
+    RunError
+        If ``out`` holds the progress of another run.
     """
     if not is_trained(teacher_folder):
         raise ValueError(f"{teacher_folder}: expected a trained prompt encoder, got one without a head")
@@ -75,6 +78,14 @@ def distill_prompt_encoder(
     teacher = build_prompt_encoder(config.model_copy(update={"layers": has}), teacher_folder).eval()
     tokenizer = load_tokenizer(teacher_folder, config.max_tokens)
     student = student_of(teacher, layers)
+    identity = {
+        "teacher": file_sha256(teacher_folder / "model.safetensors"),
+        "layers": list(layers),
+        "seed": seed,
+        "threads": threads,
+        "stage2": stage.model_dump(mode="json"),
+    }
+    claim_progress(out / "stages", identity)
     taught_by = measure_on_validation(teacher, tokenizer, stage.domains)
     report("teacher", taught_by)
     teacher.encoder.set_attn_implementation("eager")  # type: ignore[operator]
@@ -92,7 +103,7 @@ def distill_prompt_encoder(
     record = {
         "base": config.base,
         "teacher": {
-            "sha256": file_sha256(teacher_folder / "model.safetensors"),
+            "sha256": identity["teacher"],
             "layers": list(layers),
             "metrics": taught_by,
             "training": _record_of(teacher_folder),

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-__all__ = ["RunError", "claim_folder"]
+__all__ = ["RunError", "claim_folder", "claim_progress"]
 
 
 class RunError(Exception):
@@ -54,6 +54,32 @@ def claim_folder(out: Path, identity: dict[str, Any], *, restart: bool) -> None:
     elif out.exists() and any(out.iterdir()) and not restart:
         raise RunError(f"{out} is not empty; expected a new folder, or one that a training run left")
     out.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps(identity, indent=2) + "\n", encoding="utf-8")
+
+
+def claim_progress(folder: Path, identity: dict[str, Any]) -> None:
+    """Make sure that a folder of saved progress is new, or that of this very run.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if missing.
+    identity : dict
+        As for :func:`claim_folder`; plain values of JSON.
+
+    Raises
+    ------
+    RunError
+        If the folder holds the progress of another run.
+    """
+    record = folder / "run.json"
+    if record.exists():
+        different = _differences(json.loads(record.read_text(encoding="utf-8")), identity)
+        if different:
+            raise RunError(
+                f"{folder} holds a run that differs in {', '.join(different)}; expected a new folder, or that run"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps(identity, indent=2) + "\n", encoding="utf-8")
 
 
