@@ -95,7 +95,10 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """End a request; what is left of its body is not waited for long."""
+        is_last = not self.pipeline  # or else `cycle` is a later request, and this one was read to its end
         super().on_response_complete()
+        if not is_last:
+            return
         if self.cycle.more_body:
             self._wait()
         elif _record(self.cycle).refused and not self.transport.is_closing():

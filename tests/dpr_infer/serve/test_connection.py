@@ -95,6 +95,17 @@ def test_requests_may_come_before_answers(connection: socket.socket):
     assert received.count(b"HTTP/1.1 200 OK") == 3
 
 
+def test_a_request_that_came_before_an_answer_does_not_end_the_connection(connection: socket.socket):
+    request = HEAD + b"Content-Length: 7\r\n\r\n" + b'{"k":1}'
+    connection.sendall(request + request[:-3])
+    assert read_answer(connection)[0] == 200
+    connection.sendall(request[-3:])
+    assert read_answer(connection)[0] == 200
+    sleep(0.7)  # longer than a request may take
+    connection.sendall(request)
+    assert read_answer(connection)[0] == 200
+
+
 def test_a_body_in_chunks(connection: socket.socket):
     connection.sendall(HEAD + b'Transfer-Encoding: chunked\r\n\r\n3\r\n{"k\r\n4\r\n":1}\r\n0\r\n\r\n')
     assert read_answer(connection)[0] == 200
