@@ -90,9 +90,8 @@ def extend_bundle(
 
 
 def _fill(folder: Path, bundle: Bundle, new: PlacedItems, threads: int) -> None:
-    from importlib.metadata import (
-        version,
-    )  # brings the standard library's email along: nothing for every import
+    # Here, and not above: it brings the standard library's email along, which an import can do without.
+    from importlib.metadata import version
 
     manifest = bundle.manifest
     parts = list(manifest.dims.parts)
