@@ -147,7 +147,11 @@ def ask_examples(bundle: Bundle) -> Questions:
     histories: list[Sequence[str]] = list(bundle.examples.values())
     if not histories:
         raise ValueError(f"{bundle.path} must have example histories, to ask about; it has none")
-    return _questions(bundle, histories, "the bundle's examples, whose lengths are not those of the data")
+    source = (
+        f"the bundle's {len(histories)} examples, whose lengths are not those of the data; a larger batch repeats "
+        "them, and dpr-infer alone reads equal histories of a batch once"
+    )
+    return _questions(bundle, histories, source)
 
 
 def _questions(bundle: Bundle, histories: list[Sequence[str]], source: str) -> Questions:

@@ -30,7 +30,6 @@ __all__ = [
     "time_rounds",
 ]
 
-_LEAST_CALLS = 1
 _MOST_FRESH = 512  # prompts a round: a prompt that no cache holds is made for each query
 
 
@@ -117,7 +116,7 @@ def measure_case(
         count = max(2, -(-len(questions.prompts) // case.batch))
         rounds = [questions.batches(case.batch, count)] * plan.rounds
     else:
-        count = max(_LEAST_CALLS, min(200, _MOST_FRESH // case.batch))
+        count = max(1, min(200, _MOST_FRESH // case.batch))
         rounds = [
             questions.batches(case.batch, count, fresh.take(case.batch * count)) for _ in range(plan.rounds)
         ]
@@ -183,7 +182,7 @@ def time_calls(
                 pipeline.search(histories, prompts, K)
                 now = perf_counter_ns()
                 taken.append(now - begun)
-                if now >= end and len(taken) >= _LEAST_CALLS:
+                if now >= end:
                     return np.array(taken)
             if not again:
                 return np.array(taken)
