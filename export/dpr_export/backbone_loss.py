@@ -14,10 +14,8 @@ from dpr_export.int8_loss import K, Loss, overlap, plain_and_int8
 from dpr_export.sample_histories import sample_histories
 from dpr_infer import Recommendation
 
-__all__ = ["BACKBONE_LOSS", "BackboneLoss", "measure_backbone_loss"]
+__all__ = ["BackboneLoss", "measure_backbone_loss"]
 
-# Largest loss by default, of every figure. MovieLens's backbones lose .01, of random histories .02 (docs/engines.md).
-BACKBONE_LOSS = 0.05
 _SEED = 21
 _STEPS = 512  # most beginnings of examples
 _HISTORIES = 64

@@ -13,7 +13,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dpr_export.backbone_loss import BACKBONE_LOSS
 from dpr_export.engines import build_tensorrt
 from dpr_export.errors import ExportError
 from dpr_export.hnsw import HnswSettings
@@ -61,8 +60,8 @@ def export(
             min=0.0,
             max=1.0,
             help="Most that int8 may lose. Prompt encoder, on validation prompts: share of prompts whose wishes "
-            f"change, polarity, top 10, obedience  [default: {INT8_LOSS}]. Backbone, on the bundle's histories: "
-            f"top 10, share of NDCG@10  [default: {BACKBONE_LOSS}].",
+            "change, polarity, top 10, obedience. Backbone, on the bundle's histories: top 10, share of NDCG@10.  "
+            f"[default: {INT8_LOSS}]",
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what stands at --out or --triton.")] = False,

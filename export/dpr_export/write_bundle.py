@@ -16,7 +16,7 @@ import onnx
 import pyarrow.parquet as pq
 import torch
 
-from dpr_export.backbone_loss import BACKBONE_LOSS, measure_backbone_loss
+from dpr_export.backbone_loss import measure_backbone_loss
 from dpr_export.backbone_step import export_backbone_step, state_width
 from dpr_export.catalogue import catalogue_tensors, index_sizes, write_catalogue
 from dpr_export.errors import ExportError, ParityError
@@ -65,8 +65,8 @@ def export_bundle(
     hnsw : HnswSettings, optional
         Add an approximate index, built so. Takes hnswlib.
     int8_loss : float, optional
-        The most that what is int8 may lose, as :func:`dpr_export.int8_loss.check_int8_loss` has it. By default
-        ``INT8_LOSS`` for the prompt encoder and ``BACKBONE_LOSS`` for the backbone.
+        The most that what is int8 may lose, as :func:`dpr_export.int8_loss.check_int8_loss` has it; ``INT8_LOSS`` by
+        default.
     say : callable
         Told what is being done.
 
@@ -106,15 +106,14 @@ def export_bundle(
         rows = _fill(folder, checkpoint, checkpoint_folder, precisions, hnsw, say, plain)
         say("opening the bundle with the runtime")
         Recommender(folder, verify="full")
-        gates: dict[str, tuple[Callable[[Path, Path], Loss], float]] = {
-            "prompt_encoder": (measure_int8_loss, INT8_LOSS),
-            "backbone": (measure_backbone_loss, BACKBONE_LOSS),
+        measures: dict[str, Callable[[Path, Path], Loss]] = {
+            "prompt_encoder": measure_int8_loss,
+            "backbone": measure_backbone_loss,
         }
+        limit = INT8_LOSS if int8_loss is None else int8_loss
         for name in _quantised(precisions):
-            measure, default = gates[name]
-            limit = default if int8_loss is None else int8_loss
             say(f"measuring what int8 loses in the {name.replace('_', ' ')}")
-            loss = measure(folder, plain)
+            loss = measures[name](folder, plain)
             check_int8_loss(loss, limit)
             _add_to_manifest(folder, name, {"int8": loss.as_dict() | {"limit": limit}})
         if hnsw is not None:

@@ -12,9 +12,9 @@ import pytest
 
 from dpr_export import validate as validation
 from dpr_export import write_bundle
-from dpr_export.backbone_loss import BACKBONE_LOSS, BackboneLoss, measure_backbone_loss
+from dpr_export.backbone_loss import BackboneLoss, measure_backbone_loss
 from dpr_export.errors import ExportError, ParityError
-from dpr_export.int8_loss import Int8LossError, check_int8_loss, overlap
+from dpr_export.int8_loss import INT8_LOSS, Int8LossError, check_int8_loss, overlap
 from dpr_export.quantize import quantize_backbone
 from dpr_export.tensorrt_graph import check_float
 from dpr_export.write_bundle import export_bundle
@@ -108,14 +108,14 @@ def test_what_int8_loses_is_in_the_manifest(sasrec, int8):
     backbone = json.loads((out / "manifest.json").read_bytes())["backbone"]
     loss = backbone["int8"]
     assert backbone["precision"] == "int8"
-    assert loss["limit"] == BACKBONE_LOSS
+    assert loss["limit"] == INT8_LOSS
     steps = sum(len(history) - 1 for history in sasrec.recommender.examples.values())
     assert (loss["next_items"], loss["queries"]) == (steps, steps + 64)
-    assert 1 - BACKBONE_LOSS <= loss["overlap"] <= 1
-    assert 1 - BACKBONE_LOSS <= loss["overlap_in_batches"] <= 1
+    assert 1 - INT8_LOSS <= loss["overlap"] <= 1
+    assert 1 - INT8_LOSS <= loss["overlap_in_batches"] <= 1
     before, after = loss["ndcg"]
     assert 0 < before <= 1
-    assert after >= before * (1 - BACKBONE_LOSS)
+    assert after >= before * (1 - INT8_LOSS)
 
 
 def test_a_bundle_compared_with_its_own_graph_loses_nothing(sasrec):

@@ -274,7 +274,8 @@ def _write(results: LatencyResults, goals: list[GoalRow], options: LatencyOption
     out = options.out
     assert out is not None
     out.mkdir(parents=True, exist_ok=True)
-    name = f"latency_{results.bundle['name']}"
+    quick = "_quick" if options.quick else ""  # quick runs have files of their own
+    name = f"latency_{results.bundle['name']}{quick}"
     setup = _setup()
     document = {
         "command": options.command,

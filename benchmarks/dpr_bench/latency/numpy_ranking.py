@@ -43,15 +43,26 @@ class _Score:
                 query += gates[:, e : e + 1] * experts[:, e]
         return query
 
+    def of_all(self, user: F32, experts: F32, gates: F32) -> F32:
+        """The scores of all items, (B, N): one product with q and every open away expert reads the items once."""
+        queries, away = self.query(user, experts, gates), self._open_away(gates)
+        stacked = np.concatenate([queries, *(experts[:, e] for e in away)]) if away else queries
+        scores, *products = np.split(stacked @ self.vectors.T, 1 + len(away))
+        return self._penalised(scores, products, away, gates)
+
     def penalised(self, scores: F32, experts: F32, gates: F32, vectors: F32) -> F32:
         """Subtract the penalty from scores (B, n) of items (n, D), in place; returns them."""
-        for e, expert in enumerate(self._manifest.experts):
-            gate = gates[:, e : e + 1]
-            if expert.role == "toward" or not gate.any():
-                continue
-            x = experts[:, e] @ vectors.T
-            x += np.float32(expert.bias)
-            scores -= gate * self._phi(x)
+        away = self._open_away(gates)
+        return self._penalised(scores, [experts[:, e] @ vectors.T for e in away], away, gates)
+
+    def _open_away(self, gates: F32) -> list[int]:
+        roles = [expert.role for expert in self._manifest.experts]
+        return [e for e, role in enumerate(roles) if role != "toward" and gates[:, e].any()]
+
+    def _penalised(self, scores: F32, products: Sequence[F32], away: Sequence[int], gates: F32) -> F32:
+        for e, x in zip(away, products, strict=True):
+            x += np.float32(self._manifest.experts[e].bias)
+            scores -= gates[:, e : e + 1] * self._phi(x)
         return scores
 
     def _phi(self, x: F32) -> F32:
@@ -81,9 +92,7 @@ class NumpyRanking:
 
     def top(self, user: F32, experts: F32, gates: F32, excluded: Sequence[Rows], k: int) -> Rows:
         """See :class:`Ranking`."""
-        vectors = self._score.vectors
-        scores = self._score.query(user, experts, gates) @ vectors.T
-        self._score.penalised(scores, experts, gates, vectors)
+        scores = self._score.of_all(user, experts, gates)
         for query, rows in enumerate(excluded):
             scores[query, rows] = -np.inf
         return _best(scores, k)

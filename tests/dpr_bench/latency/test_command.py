@@ -47,7 +47,7 @@ def test_the_whole_command(models: Models, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")
     shown = StringIO()
     run_latency(replace(_options(models, tmp_path / "out"), threads=[2]), Console(file=shown, width=200))
-    names = ["latency_int8.json", "latency_int8.md", "latency_int8.png", "latency_int8_steps.png"]
+    names = [f"latency_int8_quick{end}" for end in (".json", ".md", ".png", "_steps.png")]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
 
     document = json.loads((tmp_path / "out" / names[0]).read_text(encoding="utf-8"))
@@ -67,7 +67,7 @@ def test_the_whole_command(models: Models, tmp_path: Path, monkeypatch: pytest.M
     assert "## Whole queries, 2 threads" in page
     assert "| B = 8, prompts not cached | PyTorch eager, optimised | 2 |" in page
     assert f"Left out: {COMPILED} (a quick run does not compile)." in page
-    assert "(latency_int8_steps.png)" in page
+    assert "(latency_int8_quick_steps.png)" in page
     assert str(tmp_path) not in page
     assert str(models.bundle.parent) not in page
     assert "comparing answers" in shown.getvalue()
