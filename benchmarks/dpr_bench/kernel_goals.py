@@ -117,7 +117,7 @@ GOALS: tuple[Goal, ...] = (
     ),
     Goal(
         name="goal-1m-real",
-        title="1M, B=1, real q, D = 64 + 32",
+        title="1M, B=1, real q",
         peer="flat",
         must=15,
         aim=30,
@@ -126,7 +126,7 @@ GOALS: tuple[Goal, ...] = (
     ),
     Goal(
         name="goal-1m-real-steered",
-        title="1M, B=1, real q and z, D = 64 + 32",
+        title="1M, B=1, real q and z",
         peer="flat",
         must=15,
         aim=30,
