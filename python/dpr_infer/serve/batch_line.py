@@ -102,12 +102,16 @@ class BatchLine:
         """How many queries wait."""
         return self._n_put - self._n_taken
 
+    @property
+    def new_waiting(self) -> int:
+        """How many queries wait whose prompts were new when they came."""
+        return self._new_put - self._new_taken
+
     def expected_wait_s(self, call: Call) -> float:
         """Return how long a call would be in line if it were put there now, in seconds, as far as can be told."""
-        new = self._new_put - self._new_taken
         if call.new:
-            return new * self.pace.new_prompt_s
-        return (self.waiting - new) * self.pace.query_s
+            return self.new_waiting * self.pace.new_prompt_s
+        return (self.waiting - self.new_waiting) * self.pace.query_s
 
     def put(self, call: Call) -> None:
         """Add a call at the end of the line. For the event loop's thread."""

@@ -158,6 +158,7 @@ class Batcher:
         waiting = self._line.waiting
         if not waiting:
             return
+        new = self._line.new_waiting
         if waiting + len(call.queries) > self._queue_limit:
             refused = Overloaded(f"{waiting} queries wait, of {self._queue_limit} that may; try again")
         elif (wait_s := self._line.expected_wait_s(call)) > self._patience_s:
@@ -167,6 +168,12 @@ class Batcher:
                 "may wait; try again later",
                 "new_prompts" if call.new else "queue_full",
                 min(_LONGEST_RETRY_S, math.ceil(wait_s)),
+            )
+        elif call.new and new and new + call.new > self._queue_limit // 2:
+            # The other half is kept for those whose prompts are known: they are answered many times as fast.
+            refused = Overloaded(
+                f"{new} prompts that were not asked before wait, of {self._queue_limit // 2} that may; try again",
+                "new_prompts",
             )
         else:
             return

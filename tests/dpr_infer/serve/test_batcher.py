@@ -305,6 +305,28 @@ def test_a_flood_of_new_prompts_keeps_nobody_else_out():
     run(test())
 
 
+def test_new_prompts_take_half_of_the_line_at_most():
+    async def test() -> None:
+        server = Server(queue_limit=6)
+        server.engine.new_prompts = set("ABCD")
+        busy = await server.block()
+        waiting = [await server.submit_waiting(prompt) for prompt in "ABC"]
+        with pytest.raises(
+            Overloaded, match="3 prompts that were not asked before wait, of 3 that may"
+        ) as caught:
+            await server.submit("D")
+        assert caught.value.kind == "new-prompts"
+        assert server.value("shed_total", reason="new_prompts") == 1
+        known = [await server.submit_waiting(prompt) for prompt in "abc"]
+        with pytest.raises(Overloaded, match="6 queries wait, of 6 that may"):
+            await server.submit("d")
+        server.engine.may_answer.set()
+        await asyncio.gather(busy, *waiting, *known)
+        await server.batcher.close()
+
+    run(test())
+
+
 def test_a_line_that_takes_too_long_is_not_made_longer():
     async def test() -> None:
         server = Server(patience_s=2.5)
