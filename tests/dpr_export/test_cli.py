@@ -80,7 +80,7 @@ def test_export_and_replace(sasrec, out, dpr_export):
 @pytest.mark.usefixtures("quick")
 def test_what_int8_loses_is_printed_or_refused(sasrec, out, dpr_export, monkeypatch):
     loss = Int8Loss(
-        prompts=400, queries=128, wishes_changed=0.0475, overlap=0.981,
+        prompts=400, queries=128, wishes_changed=0.068, overlap=0.981,
         polarity=(0.951, 0.949), understood=(0.9, 0.897), obedience=(0.962, 0.96),
     )  # fmt: skip
     monkeypatch.setattr(write_bundle, "measure_int8_loss", lambda *_: loss)
@@ -89,14 +89,14 @@ def test_what_int8_loses_is_printed_or_refused(sasrec, out, dpr_export, monkeypa
     assert code == 1
     assert stderr == (
         "dpr-export: the int8 prompt encoder loses too much on 400 validation prompts (prompts whose wishes change: "
-        "expected at most 0.030, got 0.048); export with --prompt-encoder fp32, or allow more with --int8-loss\n"
+        "expected at most 0.050, got 0.068); export with --prompt-encoder fp32, or allow more with --int8-loss\n"
     )
     assert nothing_at(out)
-    code, stdout, _ = dpr_export(*command, "--int8-loss", 0.05)
+    code, stdout, _ = dpr_export(*command, "--int8-loss", 0.07)
     assert code == 0
     table = stdout[stdout.index("prompt encoder: int8 against float32") :]
-    assert "at most 0.05 may be lost" in " ".join(table.split())
-    for figure in ("4.8%", "98.1%", "95.1%", "94.9%", "90.0%", "89.7%", "96.2%", "96.0%"):
+    assert "at most 0.07 may be lost" in " ".join(table.split())
+    for figure in ("6.8%", "98.1%", "95.1%", "94.9%", "90.0%", "89.7%", "96.2%", "96.0%"):
         assert figure in table
     code, _, stderr = dpr_export(sasrec.folder, "--out", out, "--force", "--int8-loss", 0.05)
     assert code == 2

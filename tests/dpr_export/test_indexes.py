@@ -126,6 +126,7 @@ def command(monkeypatch, capsys, sasrec, tmp_path):
     monkeypatch.setattr(
         "dpr_export.cli.export_bundle", lambda *_, **options: passed.append(options["hnsw"]) or []
     )
+    monkeypatch.setattr("dpr_export.cli._report", lambda *_: None)  # there is no bundle to report of
     monkeypatch.setattr("torch.set_num_threads", lambda _: None)
 
     def run(*arguments):
