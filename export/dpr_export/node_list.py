@@ -41,13 +41,17 @@ class NodeList:
     def add(self, operator: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
         """Add a node with one output and return the output's name, ``output`` or one that is free."""
         name = output or self._free_name()
-        self._nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))
+        self.add_with(operator, *inputs, outputs=[name], **attributes)
         return name
+
+    def add_with(self, operator: str, *inputs: str, outputs: Sequence[str], **attributes: Any) -> None:
+        """Add a node with these outputs; an empty name stands for one that is not wanted."""
+        self._nodes.append(helper.make_node(operator, list(inputs), list(outputs), **attributes))
 
     def split(self, value: str, sizes: Sequence[int]) -> list[str]:
         """Cut a value along its last axis into parts of these sizes."""
         names = [self._free_name() for _ in sizes]
-        self._nodes.append(helper.make_node("Split", [value, self.ints(*sizes)], names, axis=-1))
+        self.add_with("Split", value, self.ints(*sizes), outputs=names, axis=-1)
         return names
 
     def floats(self, values: npt.ArrayLike) -> str:
