@@ -97,15 +97,23 @@ def made(request: pytest.FixtureRequest) -> Made:
     return result
 
 
-@pytest.fixture
-def quick(sasrec: Made, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Path], dict[str, ExportedGraph]]:
-    """Make the exporter take the graphs that were exported before, which is all the same for one model."""
+@pytest.fixture(scope="session")
+def copy_graphs(sasrec: Made) -> Callable[[object, Path], dict[str, ExportedGraph]]:
+    """In place of `export_graphs`: the graphs that were exported before, which is all the same for one model."""
 
-    def copy_graphs(_: object, folder: Path) -> dict[str, ExportedGraph]:
+    def copied(_: object, folder: Path) -> dict[str, ExportedGraph]:
         for graph in sasrec.graphs.values():
             shutil.copyfile(sasrec.bundle / graph.file, folder / graph.file)
         return sasrec.graphs
 
+    return copied
+
+
+@pytest.fixture
+def quick(
+    copy_graphs: Callable[[object, Path], dict[str, ExportedGraph]], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[object, Path], dict[str, ExportedGraph]]:
+    """Make the exporter take those graphs."""
     monkeypatch.setattr(write_bundle, "export_graphs", copy_graphs)
     return copy_graphs
 

@@ -27,15 +27,9 @@ PROMPTS = (
 
 
 @pytest.fixture(scope="module")
-def int8(sasrec, tmp_path_factory):
+def int8(sasrec, copy_graphs, tmp_path_factory):
     """The rows of the comparison and the bundle, with the graphs that were exported before."""
     out = tmp_path_factory.mktemp("int8") / "bundle"
-
-    def copy_graphs(_model, folder):
-        for graph in sasrec.graphs.values():
-            (folder / graph.file).write_bytes((sasrec.bundle / graph.file).read_bytes())
-        return sasrec.graphs
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write_bundle, "export_graphs", copy_graphs)
         return export_bundle(sasrec.folder, out, precision="int8"), out

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +25,7 @@ from dpr_train.prompt_encoder import (
 )
 from dpr_train.run_folder import claim_progress
 from dpr_train.stages.teacher import Teacher
-from dpr_train.train_encoder import fit_prompt_encoder, measure_on_validation
+from dpr_train.train_encoder import fit_prompt_encoder, measure_on_validation, record_of
 
 __all__ = ["distill_prompt_encoder", "student_of"]
 
@@ -144,8 +143,5 @@ def student_of(teacher: PromptEncoder, layers: Sequence[int]) -> PromptEncoder:
 
 def _record_of(folder: Path) -> dict[str, Any] | None:
     """What the teacher's folder says of its own training, without the metrics of every chunk."""
-    path = folder / "training.json"
-    if not path.is_file():
-        return None
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return {key: value for key, value in record.items() if key not in ("metrics", "began")}
+    record = record_of(folder)
+    return record and {key: value for key, value in record.items() if key not in ("metrics", "began")}

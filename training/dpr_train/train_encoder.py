@@ -28,7 +28,7 @@ from dpr_train.stages.teacher import Teacher
 from dpr_train.stages.understanding import train_understanding
 from dpr_train.weight_codes import round_embeddings
 
-__all__ = ["choose_lift", "fit_prompt_encoder", "measure_on_validation", "train_prompt_encoder"]
+__all__ = ["choose_lift", "fit_prompt_encoder", "measure_on_validation", "record_of", "train_prompt_encoder"]
 
 _MEASURED = 300  # prompts of each kind in the metrics on validation wording
 _UNSEEN = 40  # tags among which zero-shot understanding is measured
@@ -82,7 +82,7 @@ def train_prompt_encoder(
     report("understanding", log[-1])
     record = {
         "base": config.base,
-        "began": _record_of(start) if start else None,
+        "began": record_of(start) if start else None,
         "seed": seed,
         "threads": threads,
         "config": {"prompt_encoder": config.model_dump(), "stage2": stage.model_dump()},
@@ -93,7 +93,8 @@ def train_prompt_encoder(
     save_prompt_encoder(out, encoder, base_folder / "tokenizer.json", record)
 
 
-def _record_of(folder: Path) -> dict[str, Any] | None:
+def record_of(folder: Path) -> dict[str, Any] | None:
+    """What a folder of a prompt encoder says of its training; None if it says nothing."""
     path = folder / "training.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
