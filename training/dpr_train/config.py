@@ -164,7 +164,8 @@ class SteeringStage(_Frozen):
     """Stage 3: Fusion, experts and side vectors, on cached user vectors and cached prompts.
 
     An epoch has as many examples as there are training positions, ``examples`` at most.
-    ``text_share`` of the examples have a prompt about the target's text rather than about its tags. ``backbone_lr`` is
+    ``positions_first`` of the examples begin with a position and a wish that its target grants, the others with a
+    prompt. ``text_share`` of the prompts are about items' texts rather than tags. ``backbone_lr`` is
     the rate at which the backbone learns with the experts; 0 leaves it as it is. While it learns, ``empty_share`` of
     the examples have no prompt.
     """
@@ -176,16 +177,18 @@ class SteeringStage(_Frozen):
     forbidden_weight: float = Field(1.0, ge=0)
     examples: int = Field(400_000, ge=1)
     prompts: int = Field(5000, ge=1)
+    positions_first: float = Field(0.5, ge=0, le=1)
     text_share: float = Field(0.2, ge=0, le=1)
     backbone_lr: float = Field(0.0, ge=0)
     empty_share: float = Field(0.4, ge=0, lt=1)
 
 
 class TrainConfig(_Frozen):
-    """One training run from data to checkpoint."""
+    """One training run from data to checkpoint; ``device`` is where its stages compute."""
 
     seed: int = Field(0, ge=0)
     threads: int = Field(2, ge=1)
+    device: Literal["cpu", "cuda"] = "cpu"
     backbone: BackboneConfig = BackboneConfig()
     prompt_encoder: PromptEncoderConfig = PromptEncoderConfig()
     steering: SteeringConfig = SteeringConfig()

@@ -14,6 +14,7 @@ from torch import nn
 
 from dpr_train.config import PromptEncoderConfig, UnderstandingStage
 from dpr_train.data import file_sha256
+from dpr_train.devices import choose_device
 from dpr_train.progress import Progress, silent
 from dpr_train.prompt_encoder import (
     PromptEncoder,
@@ -39,6 +40,7 @@ def distill_prompt_encoder(
     layers: Sequence[int],
     seed: int,
     threads: int,
+    device: str = "cpu",
     progress: Progress = silent,
     report: Callable[[str, dict[str, float]], None] = lambda *_: None,
 ) -> None:
@@ -58,6 +60,8 @@ def distill_prompt_encoder(
         Layers of the teacher, from 0, that the student begins with.
     seed, threads : int
         Of the run.
+    device : {"cpu", "cuda"}
+        Where it computes.
     progress, report : callable
         As in :func:`dpr_train.run.train`. Reported are the metrics on validation wording, the teacher's and the
         student's.
@@ -71,10 +75,13 @@ def distill_prompt_encoder(
     """
     if not is_trained(teacher_folder):
         raise ValueError(f"{teacher_folder}: expected a trained prompt encoder, got one without a head")
+    chosen = choose_device(device)
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     has = layers_of(teacher_folder)
-    teacher = build_prompt_encoder(config.model_copy(update={"layers": has}), teacher_folder).eval()
+    teacher = (
+        build_prompt_encoder(config.model_copy(update={"layers": has}), teacher_folder).eval().to(chosen)
+    )
     tokenizer = load_tokenizer(teacher_folder, config.max_tokens)
     student = student_of(teacher, layers)
     identity = {
@@ -82,6 +89,7 @@ def distill_prompt_encoder(
         "layers": list(layers),
         "seed": seed,
         "threads": threads,
+        "device": device,
         "stage2": stage.model_dump(mode="json"),
     }
     claim_progress(out / "stages", identity)
@@ -109,12 +117,13 @@ def distill_prompt_encoder(
         },
         "seed": seed,
         "threads": threads,
+        "device": device,
         "config": {"prompt_encoder": student.config.model_dump(), "stage2": stage.model_dump()},
         "metrics": log,
         "licence": "as the teacher's",
         "versions": {"dpr-infer": version("dpr-infer"), "torch": torch.__version__},
     }
-    save_prompt_encoder(out, student, teacher_folder / "tokenizer.json", record)
+    save_prompt_encoder(out, student.cpu(), teacher_folder / "tokenizer.json", record)
 
 
 def student_of(teacher: PromptEncoder, layers: Sequence[int]) -> PromptEncoder:

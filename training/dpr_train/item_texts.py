@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dpr_train.config import PromptEncoderConfig
+from dpr_train.devices import device_of, tensors_on
 from dpr_train.progress import Progress, silent
 from dpr_train.prompt_encoder import build_prompt_encoder, load_tokenizer, tokenize
 
@@ -29,15 +30,17 @@ class TextEmbedder:
         Hugging Face folder of a sentence encoder (all-MiniLM-L6-v2); it is never trained.
     max_tokens : int
         Of a longer text the beginning is read, and as much as the encoder takes.
+    device : torch.device, optional
+        Where it reads; what it gives is on the CPU.
     """
 
-    def __init__(self, folder: Path, *, max_tokens: int = 64) -> None:
+    def __init__(self, folder: Path, *, max_tokens: int = 64, device: torch.device | None = None) -> None:
         has = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         config = PromptEncoderConfig(
             layers=has["num_hidden_layers"],  # its last layer is what it was trained to compare sentences by
             max_tokens=min(max_tokens, has.get("max_position_embeddings", max_tokens)),
         )
-        self.encoder = build_prompt_encoder(config, folder).eval()
+        self.encoder = build_prompt_encoder(config, folder).eval().to(device)
         self.tokenizer: Tokenizer = load_tokenizer(folder, config.max_tokens)
         self.dim = self.encoder.token_dim
         self._read: dict[str, Tensor] = {}
@@ -48,10 +51,10 @@ class TextEmbedder:
         new = sorted(set(texts) - self._read.keys(), key=lambda text: (len(text), text))
         for start in range(0, len(new), batch_size):
             part = new[start : start + batch_size]
-            ids, mask = map(torch.from_numpy, tokenize(self.tokenizer, part))
+            ids, mask = tensors_on(device_of(self.encoder), *tokenize(self.tokenizer, part))
             weight = mask[..., None].float()
             tokens = self.encoder.tokens(ids, mask)
-            vectors = F.normalize((tokens * weight).sum(1) / weight.sum(1), dim=-1)
+            vectors = F.normalize((tokens * weight).sum(1) / weight.sum(1), dim=-1).cpu()
             self._read |= dict(zip(part, vectors, strict=True))
             progress("reading texts", min(start + batch_size, len(new)), len(new), "")
         return torch.stack([self._read[text] for text in texts]) if texts else torch.zeros(0, self.dim)

@@ -10,6 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dpr_train.devices import tensors_on
+
 __all__ = ["hit_rate", "mask_items", "ndcg", "target_rank", "top_rows"]
 
 
@@ -29,7 +31,7 @@ def mask_items(scores: Tensor, histories: Sequence[npt.NDArray[np.int64]]) -> Te
         ``scores``.
     """
     queries = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
-    scores[torch.from_numpy(queries), torch.from_numpy(np.concatenate(histories))] = float("-inf")
+    scores[tensors_on(scores.device, queries, np.concatenate(histories))] = float("-inf")
     return scores
 
 
@@ -49,7 +51,7 @@ def target_rank(scores: Tensor, target: Tensor) -> Tensor:
         int64 (B,), from 0. A target that is masked itself ranks N: it can't be recommended.
     """
     own = scores.gather(1, target[:, None])
-    rows = torch.arange(scores.shape[1])[None]
+    rows = torch.arange(scores.shape[1], device=scores.device)[None]
     before = (scores > own) | ((scores == own) & (rows < target[:, None]))
     return torch.where(torch.isneginf(own[:, 0]), scores.shape[1], before.sum(1))
 

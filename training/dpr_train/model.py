@@ -105,6 +105,11 @@ class DPR(nn.Module):
         """Side vectors of the tags, float32 (G, dw), 0 in the text part."""
         return F.pad(self.tag_parts, (0, self.config.steering.text_dim))
 
+    @property
+    def carries(self) -> npt.NDArray[np.bool_]:
+        """Which item has which tag, bool (N, G)."""
+        return self.tag_matrix.cpu().numpy() > 0
+
     def item_vectors(self) -> Tensor:
         """v_i = [c_i ‖ w_i], float32 (N, D); w_i is the sum of its tags' side vectors, and the place of its text."""
         sides = self.config.steering.item_sides
@@ -115,8 +120,8 @@ class DPR(nn.Module):
 
     def expert_biases(self) -> Tensor:
         """b_m of every expert, float32 (E,); 0 for the role ``toward``, which has no penalty to shift."""
-        away = torch.tensor([role == "away" for role in self.fusion.roles])
-        return torch.where(away, self.biases, torch.zeros(()))
+        away = torch.tensor([role == "away" for role in self.fusion.roles], device=self.biases.device)
+        return torch.where(away, self.biases, torch.zeros_like(self.biases))
 
     def score(
         self, user: Tensor, experts: Tensor, gates: Tensor, items: Tensor, *, strength: float = 1.0
@@ -142,7 +147,7 @@ class DPR(nn.Module):
             float32 (B, N).
         """
         query = F.pad(user, (0, items.shape[1] - user.shape[1]))
-        penalty = torch.zeros(())
+        penalty = user.new_zeros(())
         for e, role in enumerate(self.fusion.roles):
             gate = gates[:, e : e + 1]
             if role == "toward":

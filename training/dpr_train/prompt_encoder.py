@@ -17,6 +17,7 @@ from tokenizers import Encoding, Tokenizer
 from torch import Tensor, nn
 
 from dpr_train.config import PromptEncoderConfig
+from dpr_train.devices import device_of, tensors_on
 from dpr_train.understanding import Understanding, UnderstandingHead
 
 __all__ = [
@@ -71,8 +72,9 @@ class PromptEncoder(nn.Module):
     def embed_names(self, tokenizer: Tokenizer, names: Sequence[str]) -> Tensor:
         """Embeddings of tags' names, float32 (G, p): the mean of the tokens of the name read as a prompt."""
         ids, mask = tokenize(tokenizer, names)
-        tokens = self.tokens(torch.from_numpy(ids), torch.from_numpy(mask))
-        weight = torch.from_numpy(mask)[..., None].to(tokens.dtype)
+        read, real = tensors_on(device_of(self), ids, mask)
+        tokens = self.tokens(read, real)
+        weight = real[..., None].to(tokens.dtype)
         return (tokens * weight).sum(1) / weight.sum(1)
 
     def freeze_lower_layers(self) -> None:

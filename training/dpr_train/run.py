@@ -20,6 +20,7 @@ from dpr_train.backbones import Backbone
 from dpr_train.checkpoint import save_checkpoint
 from dpr_train.config import ModelConfig, TrainConfig
 from dpr_train.data import Dataset, LeaveOneOut, file_sha256, leave_one_out
+from dpr_train.devices import choose_device
 from dpr_train.evaluate import ResultRow, evaluate
 from dpr_train.examples import choose_examples
 from dpr_train.item_texts import TextEmbedder, principal_directions
@@ -60,7 +61,7 @@ def train(
     dataset : Dataset
         With at least one tag.
     config : TrainConfig
-        Settings; the seed and the number of threads decide the result bit for bit on one machine.
+        Settings; on a CPU the seed and the number of threads decide the result bit for bit on one machine.
     out : Path
         Checkpoint folder; progress is kept in its subfolder ``stages`` until the run is done.
     encoder_folder : Path
@@ -83,6 +84,8 @@ def train(
 
     Raises
     ------
+    DeviceError
+        If the device is not there.
     RunError
         If the data have no tags, or ``out`` holds a finished run or one with other settings.
     """
@@ -94,13 +97,15 @@ def train(
         raise RunError(
             f"{encoder_folder}: expected a prompt encoder outside of {out}, which --restart empties"
         )
+    device = choose_device(config.device)
     torch.set_num_threads(config.threads)
-    torch.use_deterministic_algorithms(True)
+    # Some operations have no deterministic form on a GPU.
+    torch.use_deterministic_algorithms(device.type == "cpu")
     torch.manual_seed(config.seed)
     split = leave_one_out(dataset.sequences)
     model = DPR(_model_config(dataset, config), dataset.tag_matrix, encoder_folder)
     tokenizer = load_tokenizer(encoder_folder, config.prompt_encoder.max_tokens)
-    embed = TextEmbedder(text_folder or encoder_folder)
+    embed = TextEmbedder(text_folder or encoder_folder, device=device)
     if embed.dim != model.prompt_encoder.token_dim:
         raise RunError(
             f"{text_folder}: expected an encoder as wide as the prompt encoder, "
@@ -120,6 +125,7 @@ def train(
 
     if trained_backbone is not None:
         model.backbone.load_state_dict(trained_backbone.state_dict())
+    model.to(device)
     understand = None
     if not is_trained(encoder_folder):
         understand = partial(
@@ -152,6 +158,7 @@ def train(
     metrics["steering"] = log[-1]
     report("steering", log[-1])
 
+    model.cpu()
     histories = [split.test_history(user) for user in range(len(split))]
     rows = evaluate(model, tokenizer, histories, split.test, seed=config.seed, progress=progress)
     metrics["test"] = [row.as_dict() for row in rows]
@@ -218,6 +225,7 @@ def _backbone_process(
         valid_targets=split.validation,
         seed=config.seed,
         threads=threads,
+        device=config.device,
     )
 
 
@@ -272,7 +280,7 @@ def steering_prompts(
     return draw_pool(
         PromptGrammar(corpus, model.config.tags),
         texts,
-        model.tag_matrix.numpy() > 0,
+        model.carries,
         model.prompt_encoder,
         tokenizer,
         model.tag_embeddings,

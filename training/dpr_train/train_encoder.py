@@ -17,12 +17,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dpr_train.config import PromptEncoderConfig, UnderstandingStage
-from dpr_train.evaluate.understood import understand_all, understanding_metrics
+from dpr_train.data import file_sha256
+from dpr_train.devices import choose_device
+from dpr_train.evaluate.understood import by_wishes, reading_metrics, understand_all, understanding_metrics
 from dpr_train.item_texts import TextEmbedder
 from dpr_train.progress import Progress, silent
 from dpr_train.prompt_encoder import PromptEncoder, build_prompt_encoder, load_tokenizer, save_prompt_encoder
 from dpr_train.prompts import Corpus, PromptGrammar, load_corpus
 from dpr_train.prompts.universe import TagUniverse, make_universe
+from dpr_train.run_folder import claim_progress
 from dpr_train.stages.resumable import Metrics
 from dpr_train.stages.teacher import Teacher
 from dpr_train.stages.understanding import train_understanding
@@ -44,11 +47,14 @@ def train_prompt_encoder(
     *,
     seed: int,
     threads: int,
+    device: str = "cpu",
     start: Path | None = None,
     progress: Progress = silent,
     report: Callable[[str, dict[str, float]], None] = lambda *_: None,
 ) -> None:
     """Train from ``base_folder`` and write a folder that :func:`build_prompt_encoder` opens; resumes what it began.
+
+    A folder that holds the progress of another run is refused.
 
     Parameters
     ----------
@@ -60,20 +66,32 @@ def train_prompt_encoder(
         Settings.
     seed, threads : int
         Of the run.
+    device : {"cpu", "cuda"}
+        Where it computes.
     start : Path, optional
         Folder of a trained prompt encoder to go on from.
     progress, report : callable
         As in :func:`dpr_train.run.train`.
     """
+    chosen = choose_device(device)
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     encoder = build_prompt_encoder(config, start or base_folder)
     round_embeddings(encoder)
     tokenizer = load_tokenizer(base_folder, config.max_tokens)
+    identity = {
+        "start": file_sha256((start or base_folder) / "model.safetensors"),
+        "seed": seed,
+        "threads": threads,
+        "device": device,
+        "prompt_encoder": config.model_dump(mode="json"),
+        "stage2": stage.model_dump(mode="json"),
+    }
+    claim_progress(out / "stages", identity)
     log = fit_prompt_encoder(
-        encoder,
+        encoder.to(chosen),
         tokenizer,
-        TextEmbedder(base_folder),
+        TextEmbedder(base_folder, device=chosen),
         stage,
         seed=seed,
         folder=out / "stages",
@@ -85,12 +103,13 @@ def train_prompt_encoder(
         "began": record_of(start) if start else None,
         "seed": seed,
         "threads": threads,
+        "device": device,
         "config": {"prompt_encoder": config.model_dump(), "stage2": stage.model_dump()},
         "metrics": log,
         "licence": "Apache-2.0; derived from all-MiniLM-L6-v2 (Apache-2.0)",
         "versions": {"dpr-infer": version("dpr-infer"), "torch": torch.__version__},
     }
-    save_prompt_encoder(out, encoder, base_folder / "tokenizer.json", record)
+    save_prompt_encoder(out, encoder.cpu(), base_folder / "tokenizer.json", record)
 
 
 def record_of(folder: Path) -> dict[str, Any] | None:
@@ -185,18 +204,22 @@ def _contents(grammar: PromptGrammar, embed: TextEmbedder, progress: Progress) -
 
 @dataclass(frozen=True)
 class _Wording:
-    """Draws prompts; ``meaning`` is the share that names no tag. With ``none_of``, none of those tags is to be read."""
+    """Draws prompts; ``meaning`` is the share that names no tag. With ``none_of``, none of those tags is to be read.
+
+    With ``whole``, the prompts are those that were written whole, and nothing is drawn.
+    """
 
     grammar: PromptGrammar
     meaning: float = 0.0
     none_of: Sequence[str] = ()
+    whole: bool = False
 
 
 _Wordings = dict[str, _Wording]
 
 
 def _validation(corpus: Corpus, universe: TagUniverse) -> _Wordings:
-    """Validation wording: its templates with known words, its own words, tags kept out of training, and texts."""
+    """Validation wording: templates with known words and with its own, tags never trained on, whole prompts, texts."""
     validation = load_corpus("validation")
     genres = [universe.tags[tag] for tag in universe.always]
     unseen = [tag for tags in universe.held_back.values() for tag in tags][:_UNSEEN]
@@ -205,6 +228,7 @@ def _validation(corpus: Corpus, universe: TagUniverse) -> _Wordings:
         "templates": _Wording(PromptGrammar(validation, genres, words=corpus)),
         "words": _Wording(PromptGrammar(validation, genres), meaning=0.25),
         "tags": _Wording(PromptGrammar(validation, unseen, words=corpus)),
+        "whole": _Wording(PromptGrammar(validation, genres), whole=True),
         "text": _Wording(phrases, none_of=corpus.domains["genres"]),
     }
     return {name: wording for name, wording in wordings.items() if wording.grammar.tags}
@@ -216,6 +240,10 @@ def _measure(encoder: PromptEncoder, tokenizer: Tokenizer, wordings: _Wordings, 
         rng = np.random.default_rng(0)
         if wording.none_of:
             found = {"none": _share_of_none(encoder, tokenizer, wording, rng, prompts)}
+        elif wording.whole:
+            found = reading_metrics(
+                encoder, tokenizer, wording.grammar.tags, by_wishes(wording.grammar.annotated)
+            )
         else:
             found = understanding_metrics(
                 encoder, tokenizer, wording.grammar, rng, prompts=prompts, meaning=wording.meaning

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dpr_train.backbones import Backbone
+from dpr_train.devices import device_of, tensors_on
 from dpr_train.sequences import IntArray, alike_lengths, pad_left, pad_to_longest
 
 __all__ = ["user_vectors"]
@@ -33,11 +34,12 @@ def user_vectors(
         Histories a pass.
     """
     backbone.eval()
+    device = device_of(backbone)
     if not by_length:
         parts = [histories[start : start + batch_size] for start in range(0, len(histories), batch_size)]
-        return torch.cat([backbone(torch.from_numpy(pad_left(p, backbone.max_history))) for p in parts])
-    users = torch.empty(len(histories), backbone.dim)
+        return torch.cat([backbone(*tensors_on(device, pad_left(p, backbone.max_history))) for p in parts])
+    users = torch.empty(len(histories), backbone.dim, device=device)
     for rows in alike_lengths(histories, batch_size):
         part = [histories[row] for row in rows]
-        users[rows] = backbone(torch.from_numpy(pad_to_longest(part, backbone.max_history)))
+        users[rows] = backbone(*tensors_on(device, pad_to_longest(part, backbone.max_history)))
     return users

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import numpy as np
@@ -48,6 +49,9 @@ def obedient_model() -> SimpleNamespace:
 
     class Backbone:
         max_history = 4
+
+        def parameters(self) -> Iterator[Tensor]:
+            return iter([tags])
         logits = staticmethod(plain)
 
         def eval(self) -> None: ...
@@ -61,7 +65,7 @@ def obedient_model() -> SimpleNamespace:
     return SimpleNamespace(
         eval=lambda: None,
         config=SimpleNamespace(tags=TAGS),
-        tag_matrix=tags,
+        carries=MATRIX,
         tag_embeddings=torch.zeros(3, 1),
         item_vectors=lambda: torch.zeros(N, 1),
         backbone=Backbone(),

@@ -108,7 +108,7 @@ def evaluate(
     model.eval()
     run = _Evaluation(model, histories, targets)
     rows = []
-    for task in make_tasks(histories, targets, model.tag_matrix.numpy() > 0):
+    for task in make_tasks(histories, targets, model.carries):
         if not len(task):
             continue
         rows.append(run.measure(task, "backbone", "-", run.plain(task)))
@@ -131,7 +131,7 @@ class _Evaluation:
         self.histories = histories
         self.targets = targets
         self.items = model.item_vectors()
-        self.tags = model.tag_matrix.numpy() > 0
+        self.tags = model.carries
         self.users = user_vectors(model.backbone, histories, by_length=False)
 
     def plain(self, task: TaskQueries) -> Scorer:

@@ -4,19 +4,28 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
 
+from dpr_train.devices import tensors_on
 from dpr_train.prompt_encoder import PromptEncoder, tokenize
 from dpr_train.prompts import LabelledPrompt, PromptGrammar
 
-__all__ = ["Understood", "draw_prompts", "understand_all", "understanding_metrics"]
+__all__ = [
+    "Understood",
+    "by_wishes",
+    "draw_prompts",
+    "reading_metrics",
+    "understand_all",
+    "understanding_metrics",
+]
 
 THRESHOLD = 0.5
+_KINDS = {(1, 0): "ask", (0, 1): "refuse", (1, 1): "compound", (0, 0): "neutral"}
 
 
 @dataclass(frozen=True)
@@ -89,8 +98,8 @@ def understand_all(
     read: list[Understood | None] = [None] * len(prompts)
     for start in range(0, len(order), batch_size):
         part = order[start : start + batch_size]
-        ids, mask = map(torch.from_numpy, tokenize(tokenizer, [prompts[i].text for i in part]))
-        wish = encoder(ids, mask, names)[1]
+        ids, mask = tensors_on(names.device, *tokenize(tokenizer, [prompts[i].text for i in part]))
+        wish = encoder(ids, mask, names)[1].cpu()
         for i, w in zip(part, wish, strict=True):
             asked, refused = (frozenset(torch.nonzero(w[:, c] >= THRESHOLD)[:, 0].tolist()) for c in (0, 1))
             read[i] = Understood(prompts[i], asked, refused)
@@ -115,12 +124,30 @@ def understanding_metrics(
         ``reversed``: a wish was read with the opposite polarity; ``polarity``: of the wishes that were read at all,
         those with the right polarity.
     """
+    return reading_metrics(
+        encoder, tokenizer, grammar.tags, draw_prompts(grammar, rng, prompts, meaning=meaning)
+    )
+
+
+def reading_metrics(
+    encoder: PromptEncoder,
+    tokenizer: Tokenizer,
+    tags: Sequence[str],
+    prompts: Mapping[str, Sequence[LabelledPrompt]],
+) -> dict[str, float]:
+    """Shares of the prompts of each kind that are read right, kinds without prompts left out.
+
+    Returns
+    -------
+    dict
+        As of :func:`understanding_metrics`, for the kinds that there are.
+    """
     metrics: dict[str, float] = {}
     counts: dict[str, int] = defaultdict(int)
-    for kind, drawn in draw_prompts(grammar, rng, prompts, meaning=meaning).items():
+    for kind, drawn in prompts.items():
         if not drawn:
             continue
-        read = understand_all(encoder, tokenizer, grammar.tags, drawn)
+        read = understand_all(encoder, tokenizer, tags, drawn)
         metrics[kind] = _share(read, lambda u: u.right)
         for u in read:
             counts["wishes"] += u.kept + u.turned
@@ -130,6 +157,14 @@ def understanding_metrics(
     metrics["polarity"] = counts["kept"] / max(1, counts["wishes"])
     metrics["reversed"] = counts["reversed"] / max(1, counts["prompts"])
     return metrics
+
+
+def by_wishes(prompts: Sequence[LabelledPrompt]) -> dict[str, list[LabelledPrompt]]:
+    """Prompts by what they wish for: the kinds of :func:`draw_prompts`, and ``several`` for more wishes than two."""
+    kinds: dict[str, list[LabelledPrompt]] = defaultdict(list)
+    for prompt in prompts:
+        kinds[_KINDS.get((len(prompt.asked), len(prompt.refused)), "several")].append(prompt)
+    return dict(kinds)
 
 
 def _share(read: Sequence[Understood], holds: Callable[[Understood], bool]) -> float:

@@ -99,6 +99,11 @@ class PromptGrammar:
     groups : mapping of str to (float, sequence of int), optional
         Shares of :meth:`draw` and the tags among which it then chooses alike; the tags of one prompt mostly come from
         one group. By default all tags are one group.
+
+    Attributes
+    ----------
+    annotated : list of LabelledPrompt
+        The corpus' whole prompts that speak of these tags alone.
     """
 
     def __init__(
@@ -116,7 +121,7 @@ class PromptGrammar:
         total = sum(share for share, _ in shares.values())
         self._shares = [share / total for share, _ in shares.values()]
         self._groups = [np.asarray(members, dtype=np.int64) for _, members in shares.values()]
-        self._annotated = _known(corpus.annotated, self.tags)
+        self.annotated = _known(corpus.annotated, self.tags)
         self._fitting_templates: dict[tuple[str, frozenset[str]], list[Template]] = {}
 
     def single(
@@ -157,8 +162,8 @@ class PromptGrammar:
 
     def draw(self, rng: np.random.Generator) -> LabelledPrompt:
         """One training prompt: a single wish or a compound; a few release a tag or are neutral, some are dressed up."""
-        if self._annotated and rng.random() < _ANNOTATED:
-            return _dress(rng, _pick(rng, self._annotated))
+        if self.annotated and rng.random() < _ANNOTATED:
+            return _dress(rng, _pick(rng, self.annotated))
         kind = rng.random()
         group = self._groups[int(rng.choice(len(self._groups), p=self._shares))]
         if kind < 0.4:

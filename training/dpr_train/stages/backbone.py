@@ -12,6 +12,7 @@ import torch
 
 from dpr_train.backbones import Backbone
 from dpr_train.config import BackboneStage
+from dpr_train.devices import device_of, tensors_on
 from dpr_train.metrics import hit_rate, mask_items, ndcg, target_rank
 from dpr_train.progress import Progress
 from dpr_train.sequences import IntArray, alike_lengths, pad_to_longest
@@ -57,6 +58,7 @@ def train_backbone(
     list of dict
         Metrics of every epoch.
     """
+    device = device_of(backbone)
     optimizer = adamw((backbone.parameters(), config.lr), weight_decay=config.weight_decay)
     average = WeightAverage(backbone, config.average) if config.average else None
     stage = ResumableStage(folder, "backbone", backbone, optimizer, seed, average)
@@ -73,7 +75,7 @@ def train_backbone(
             done, steps = epoch * len(batches) + step, config.epochs * len(batches)
             cosine_lr(optimizer, done, steps, warmup=len(batches))
             used = slice(None) if config.batch_tokens is None else slice(-int(lengths[rows].max()), None)
-            x, y = (torch.from_numpy(part[rows][:, used]) for part in (inputs, targets))
+            x, y = tensors_on(device, inputs[rows][:, used], targets[rows][:, used])
             loss = batch_loss(backbone, x, y, config)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -115,10 +117,12 @@ def next_item_metrics(
         Item rows.
     """
     backbone.eval()
+    device = device_of(backbone)
     rank = np.empty(len(histories), dtype=np.int64)
     for rows in alike_lengths(histories, batch_size):
         part = [histories[row] for row in rows]
-        users = backbone(torch.from_numpy(pad_to_longest(part, backbone.max_history)))
+        tokens, wanted = tensors_on(device, pad_to_longest(part, backbone.max_history), targets[rows])
+        users = backbone(tokens)
         scores = mask_items(backbone.logits(users), part)
-        rank[rows] = target_rank(scores, torch.from_numpy(targets[rows])).numpy()
+        rank[rows] = target_rank(scores, wanted).cpu().numpy()
     return {"hr@10": float(hit_rate(rank).mean()), "ndcg@10": float(ndcg(rank).mean())}

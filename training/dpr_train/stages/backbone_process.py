@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 
 from dpr_train.backbones import build_backbone
 from dpr_train.config import BackboneConfig, BackboneStage
+from dpr_train.devices import choose_device
 from dpr_train.progress import Progress
 from dpr_train.sequences import IntArray
 from dpr_train.stages.backbone import train_backbone
@@ -47,6 +48,8 @@ class BackboneProcess:
         Item row that follows each training sequence.
     seed, threads : int
         Of the process; the fresh backbone is the one that ``torch.manual_seed(seed)`` gives.
+    device : {"cpu", "cuda"}
+        Where it computes.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class BackboneProcess:
         valid_targets: IntArray,
         seed: int,
         threads: int,
+        device: str,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         task = {
@@ -68,6 +72,7 @@ class BackboneProcess:
             "n_items": n_items,
             "seed": seed,
             "threads": threads,
+            "device": device,
         }
         (folder / _TASK).write_text(json.dumps(task), encoding="utf-8")
         lengths = np.array([len(sequence) for sequence in train], dtype=np.int64)
@@ -126,10 +131,11 @@ def _main(folder: Path) -> None:
     task = json.loads((folder / _TASK).read_text(encoding="utf-8"))
     data = load_file(folder / _DATA)
     torch.set_num_threads(task["threads"])
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(task["device"] == "cpu")
     torch.manual_seed(task["seed"])
+    backbone = build_backbone(BackboneConfig.model_validate(task["backbone"]), task["n_items"])
     train_backbone(
-        build_backbone(BackboneConfig.model_validate(task["backbone"]), task["n_items"]),
+        backbone.to(choose_device(task["device"])),
         np.split(data["items"], np.cumsum(data["lengths"])[:-1]),
         data["valid_targets"],
         BackboneStage.model_validate(task["stage"]),

@@ -15,12 +15,14 @@ from torch.nn import functional as F
 
 from dpr_train.backbones import Backbone
 from dpr_train.config import SteeringStage
+from dpr_train.devices import device_of, tensors_on
 from dpr_train.model import DPR
 from dpr_train.progress import Progress
 from dpr_train.sequences import IntArray, pad_to_longest
+from dpr_train.stages.pairing import Pairing
 from dpr_train.stages.prompt_pool import PromptPool
 from dpr_train.stages.resumable import Metrics, ResumableStage, adamw, cosine_lr
-from dpr_train.stages.steering_batches import Pairing, steering_losses, total_loss
+from dpr_train.stages.steering_losses import steering_losses, total_loss
 from dpr_train.tasks import recent_tag_counts
 
 __all__ = ["train_jointly"]
@@ -55,8 +57,10 @@ def train_jointly(
     model.fusion.reader.requires_grad_(False)  # it knows wished tokens from stage 2
     steering = [p for name, p in trained.named_parameters() if not name.startswith("backbone.")]
     optimizer = adamw((steering, config.lr), (model.backbone.parameters(), config.backbone_lr))
-    positions = _Positions.of(train, model.tag_matrix.numpy() > 0)
-    pairs = Pairing(positions.targets, positions.counts, pool)
+    positions = _Positions.of(train, model.carries)
+    pairs = Pairing(
+        positions.targets, positions.counts, model.carries, pool, positions_first=config.positions_first
+    )
     steps = -(-min(len(positions.targets), config.examples) // config.batch_size)
 
     def run_epoch(epoch: int, rng: np.random.Generator) -> Metrics:
@@ -106,7 +110,7 @@ class _Positions:
     def user_vectors(self, backbone: Backbone, rows: IntArray) -> Tensor:
         """What the backbone says now of the histories of some positions, float32 (B, dc)."""
         histories = [self.sequences[self.users[row]][: self.ends[row]] for row in rows]
-        return backbone(torch.from_numpy(pad_to_longest(histories, backbone.max_history)))
+        return backbone(*tensors_on(device_of(backbone), pad_to_longest(histories, backbone.max_history)))
 
 
 def _losses(
@@ -122,6 +126,7 @@ def _losses(
     losses = steering_losses(model, user[:n], targets[:n], pairs.pool, prompts)
     losses["all"] = total_loss(losses, config) * (n / len(rows))
     if n_empty:
-        losses["plain"] = F.cross_entropy(model.backbone.logits(user[n:]), torch.from_numpy(targets[n:]))
+        (plain,) = tensors_on(user.device, targets[n:])
+        losses["plain"] = F.cross_entropy(model.backbone.logits(user[n:]), plain)
         losses["all"] = losses["all"] + losses["plain"] * (n_empty / len(rows))
     return losses

@@ -42,7 +42,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
         low, weights = states.detach().to(dtype), items.detach().to(dtype)
         d_states = torch.empty_like(low)
         d_items = torch.zeros_like(items)
-        total = torch.zeros((), dtype=torch.float64)
+        total = torch.zeros((), dtype=torch.float64, device=items.device)
         for start in range(0, len(low), _CHUNK):
             x, target = low[start : start + _CHUNK], targets[start : start + _CHUNK, None]
             log_p = torch.matmul(x, weights.T).log_softmax(-1, dtype=torch.float32)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from dpr_train.backbones import Backbone
 from dpr_train.config import BackboneStage
+from dpr_train.devices import has_fast_bf16
 from dpr_train.stages.losses import chunked_softmax_loss, gbce_exponent, gbce_loss, softmax_loss
-from dpr_train.stages.resumable import has_fast_bf16
 
 __all__ = ["batch_loss"]
 
@@ -28,9 +28,9 @@ def batch_loss(backbone: Backbone, inputs: Tensor, targets: Tensor, config: Back
     config : BackboneStage
         Which loss, and whether to multiply in bfloat16.
     """
-    bf16 = config.bf16 and has_fast_bf16()
+    bf16 = config.bf16 and has_fast_bf16(inputs.device)
     asked = targets != 0  # (B, L)
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=bf16):
         states = backbone.training_states(inputs, targets)
         if config.loss == "gbce":
             return _sampled_loss(backbone, states, targets, config)
@@ -48,7 +48,7 @@ def _sampled_loss(backbone: Backbone, states: Tensor, targets: Tensor, config: B
     """
     asked = targets != 0
     k = min(config.negatives, backbone.n_items - 1)
-    drawn = torch.randint(1, backbone.n_items + 1, (len(targets), k))  # (B, K), tokens
+    drawn = torch.randint(1, backbone.n_items + 1, (len(targets), k), device=targets.device)  # (B, K), tokens
     vectors = backbone.item_embedding(drawn)  # (B, K, dc)
     scores = torch.matmul(states, vectors.transpose(1, 2)).float()  # (B, L, K)
     scores = scores.masked_fill(drawn[:, None] == targets[..., None], float("-inf"))

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from dpr_train.devices import tensors_on
 from dpr_train.progress import Progress, silent
 from dpr_train.prompt_encoder import PromptEncoder, tokenize
 from dpr_train.prompts import LabelledPrompt
@@ -65,9 +66,9 @@ class PromptPool:
 
 def stack_prompts(encoded: Sequence[Encoded]) -> tuple[Tensor, Tensor, Tensor]:
     """Pad encoded prompts to the longest: ``tokens`` (B, T, p), ``attention_mask`` (B, T), ``wish`` (B, G, 2)."""
-    lengths = torch.tensor([len(tokens) for tokens, _ in encoded])
     tokens = pad_sequence([tokens for tokens, _ in encoded], batch_first=True)
-    mask = (torch.arange(tokens.shape[1])[None] < lengths[:, None]).to(torch.int64)
+    lengths = torch.tensor([len(tokens) for tokens, _ in encoded], device=tokens.device)
+    mask = (torch.arange(tokens.shape[1], device=tokens.device)[None] < lengths[:, None]).to(torch.int64)
     return tokens, mask, torch.stack([wish for _, wish in encoded])
 
 
@@ -88,7 +89,7 @@ def encode_prompts(
     for start in range(0, len(order), batch_size):
         part = order[start : start + batch_size]
         ids, mask = tokenize(tokenizer, [texts[i] for i in part])
-        tokens, wish, _ = encoder(torch.from_numpy(ids), torch.from_numpy(mask), tag_embeddings)
+        tokens, wish, _ = encoder(*tensors_on(tag_embeddings.device, ids, mask), tag_embeddings)
         for place, i in enumerate(part):
             encoded[i] = (tokens[place, : int(mask[place].sum())].clone(), wish[place].clone())
         progress("encoding prompts", min(start + batch_size, len(order)), len(order), "")

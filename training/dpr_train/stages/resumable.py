@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from dpr_train.stages.average import WeightAverage
 
-__all__ = ["ResumableStage", "adamw", "cosine_lr", "has_fast_bf16", "seed_everything"]
+__all__ = ["ResumableStage", "adamw", "cosine_lr", "seed_everything"]
 
 Metrics = dict[str, float]
 
@@ -32,12 +32,6 @@ def seed_everything(seed: int, stage: str, epoch: int) -> np.random.Generator:
     random.seed(mixed)
     torch.manual_seed(mixed)
     return np.random.default_rng(mixed)
-
-
-def has_fast_bf16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware; elsewhere autocast would be slower than float32."""
-    features = torch.cpu.get_capabilities()
-    return bool(features.get("avx512_bf16") or features.get("amx_bf16"))
 
 
 def adamw(*groups: tuple[Iterable[nn.Parameter], float], weight_decay: float = 0.01) -> torch.optim.AdamW:

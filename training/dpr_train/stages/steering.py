@@ -15,9 +15,10 @@ from dpr_train.model import DPR
 from dpr_train.progress import Progress
 from dpr_train.sequences import IntArray
 from dpr_train.stages.joint import train_jointly
+from dpr_train.stages.pairing import Pairing
 from dpr_train.stages.prompt_pool import PromptPool
 from dpr_train.stages.resumable import Metrics, ResumableStage, adamw, cosine_lr
-from dpr_train.stages.steering_batches import Pairing, steering_losses, total_loss
+from dpr_train.stages.steering_losses import steering_losses, total_loss
 from dpr_train.stages.user_states import UserStates, collect_user_states
 
 __all__ = ["train_steering"]
@@ -65,9 +66,9 @@ def train_steering(
     model.fusion.reader.requires_grad_(False)  # it knows wished tokens from stage 2
     optimizer = adamw((trained.parameters(), config.lr))
     if states is None:
-        states = collect_user_states(model.backbone, train, model.tag_matrix.numpy() > 0)
+        states = collect_user_states(model.backbone, train, model.carries)
     users, targets = states.users, states.targets
-    pairs = Pairing(targets, states.counts, pool)
+    pairs = Pairing(targets, states.counts, model.carries, pool, positions_first=config.positions_first)
     steps = -(-min(len(targets), config.examples) // config.batch_size)
 
     def run_epoch(epoch: int, rng: np.random.Generator) -> Metrics:

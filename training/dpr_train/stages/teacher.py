@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
 
+from dpr_train.devices import device_of
 from dpr_train.prompt_encoder import PromptEncoder
 from dpr_train.understanding import Understanding
 
@@ -39,7 +40,7 @@ class Teacher:
         self.encoder = encoder.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self._names: Sequence[str] = ()
-        self._embedded = torch.zeros(0, encoder.token_dim)
+        self._embedded = torch.zeros(0, encoder.token_dim, device=device_of(encoder))
 
     def read_names(self, names: Sequence[str], *, bf16: bool) -> None:
         """Read what the tags of the following steps are called; ``names[g]`` is tag g's."""
@@ -105,7 +106,7 @@ class Teacher:
 @torch.no_grad()
 def embed_names(encoder: PromptEncoder, tokenizer: Tokenizer, names: Sequence[str], *, bf16: bool) -> Tensor:
     """Embeddings of many names, float32 (G, p), in bfloat16 arithmetic or not."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+    with torch.autocast(device_of(encoder).type, torch.bfloat16, enabled=bf16):
         parts = [encoder.embed_names(tokenizer, names[i : i + 128]) for i in range(0, len(names), 128)]
     return torch.cat(parts).float()
 

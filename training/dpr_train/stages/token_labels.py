@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
+import numpy as np
+import numpy.typing as npt
 from tokenizers import Encoding
-from torch import Tensor
 
 from dpr_train.prompts import LabelledPrompt, Span
 from dpr_train.understanding import ASKED, NO_WISH, REFUSED
@@ -17,19 +17,21 @@ __all__ = ["class_labels", "match_labels", "wish_labels"]
 CLASS_OF = {"release": NO_WISH, "ask": ASKED, "refuse": REFUSED}
 
 
-def wish_labels(prompts: Sequence[LabelledPrompt], tags: Sequence[int]) -> Tensor:
+def wish_labels(prompts: Sequence[LabelledPrompt], tags: Sequence[int]) -> npt.NDArray[np.float32]:
     """What each prompt says of ``tags``: float32 (B, G, 3) of 0 and 1, released, asked and refused."""
     column = {tag: g for g, tag in enumerate(tags)}
-    said = torch.zeros(len(prompts), len(tags), 3)
+    said = np.zeros((len(prompts), len(tags), 3), dtype=np.float32)
     for row, prompt in enumerate(prompts):
         for span in _about_tags(prompt):
             said[row, column[span.tag], CLASS_OF[span.role]] = 1
     return said
 
 
-def class_labels(encodings: Sequence[Encoding], prompts: Sequence[LabelledPrompt], length: int) -> Tensor:
+def class_labels(
+    encodings: Sequence[Encoding], prompts: Sequence[LabelledPrompt], length: int
+) -> npt.NDArray[np.int64]:
     """Class of every token, int64 (B, T): asked or refused where a span is, else no wish; -1 for padding."""
-    labels = torch.full((len(prompts), length), -1, dtype=torch.int64)
+    labels = np.full((len(prompts), length), -1, dtype=np.int64)
     for row, (encoding, prompt) in enumerate(zip(encodings, prompts, strict=True)):
         labels[row, : len(encoding.ids)] = NO_WISH  # special tokens, too: nothing is wished for there
         for span in prompt.spans:
@@ -39,11 +41,11 @@ def class_labels(encodings: Sequence[Encoding], prompts: Sequence[LabelledPrompt
 
 def match_labels(
     encodings: Sequence[Encoding], prompts: Sequence[LabelledPrompt], tags: Sequence[int], length: int
-) -> tuple[Tensor, Tensor]:
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     """Which token names which tag, float32 (B, G, T), and where that is known, bool (B, G, T)."""
     column = {tag: g for g, tag in enumerate(tags)}
-    named = torch.zeros(len(prompts), len(tags), length)
-    known = torch.zeros(len(prompts), len(tags), length, dtype=torch.bool)
+    named = np.zeros((len(prompts), len(tags), length), dtype=np.float32)
+    known = np.zeros((len(prompts), len(tags), length), dtype=np.bool_)
     for row, (encoding, prompt) in enumerate(zip(encodings, prompts, strict=True)):
         known[row, :, : len(encoding.ids)] = True
         for span in _about_tags(prompt):

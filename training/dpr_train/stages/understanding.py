@@ -13,11 +13,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dpr_train.config import UnderstandingStage
+from dpr_train.devices import device_of, has_fast_bf16, tensors_on
 from dpr_train.progress import Progress
 from dpr_train.prompt_encoder import PromptEncoder, pad_encodings
 from dpr_train.prompts import LabelledPrompt, PromptGrammar
 from dpr_train.prompts.universe import TagUniverse
-from dpr_train.stages.resumable import Metrics, ResumableStage, adamw, cosine_lr, has_fast_bf16
+from dpr_train.stages.resumable import Metrics, ResumableStage, adamw, cosine_lr
 from dpr_train.stages.teacher import Teacher, embed_names
 from dpr_train.stages.token_labels import class_labels, match_labels, wish_labels
 from dpr_train.understanding import NO_WISH
@@ -25,6 +26,7 @@ from dpr_train.understanding import NO_WISH
 __all__ = ["train_understanding"]
 
 _OWN_NAME = 0.75  # how often a tag goes by its own name rather than by a word that people use for it
+_TOLD = 10  # steps after which the loss is told anew
 _EXTRA_TAGS = 24  # tags that no prompt of the batch speaks of, to be told apart from those that one does
 
 
@@ -78,7 +80,9 @@ def train_understanding(
     optimizer = adamw((tuned, config.lr_encoder), (encoder.head.parameters(), config.lr_head))
     stage = ResumableStage(folder, "understanding", encoder, optimizer, seed)
     chunks = -(-config.steps // config.checkpoint_every)
-    bf16 = has_fast_bf16()
+    device = device_of(encoder)
+    bf16 = has_fast_bf16(device)
+    contents = None if contents is None else contents.to(device)
     hide = _WordMask(tokenizer, config.masked_words)
     _set_dropout(encoder, config.dropout)
 
@@ -91,12 +95,13 @@ def train_understanding(
         if teacher is not None:
             teacher.read_names(called, bf16=bf16)
         encoder.train()
-        sums: dict[str, float] = {}
+        sums: dict[str, Tensor] = {}
+        mean = 0.0
         batches = _batches(grammar, tokenizer, rng, last - first, config.batch_size)
         for step, (encodings, prompts) in enumerate(batches, start=first):
             cosine_lr(optimizer, step, config.steps, warmup=max(1, config.steps // 20))
             tags = _candidates(universe, prompts, rng)
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 losses = _losses(encoder, names, contents, encodings, prompts, tags, hide, teacher)
                 loss = torch.stack(list(losses.values())).sum()
             optimizer.zero_grad(set_to_none=True)
@@ -104,10 +109,11 @@ def train_understanding(
             torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
             optimizer.step()
             for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + value.item()
-            mean = sum(sums.values()) / (step + 1 - first)
+                sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach()
+            if (step - first) % _TOLD == 0:  # reading a loss waits for the device
+                mean = sum(value.item() for value in sums.values()) / (step + 1 - first)
             progress("understanding", step + 1, config.steps, f"loss {mean:.3f}")
-        metrics = {name: value / (last - first) for name, value in sums.items()}
+        metrics = {name: value.item() / (last - first) for name, value in sums.items()}
         if last == config.steps or (chunk + 1) % config.evaluate_every == 0:
             metrics |= measure()
         return metrics
@@ -164,17 +170,20 @@ def _losses(
     teacher: Teacher | None,
 ) -> dict[str, Tensor]:
     """Presence of every candidate tag, polarity of the present ones, class and tag of every token, and contents."""
-    ids, mask = map(torch.from_numpy, pad_encodings(encodings))
-    classes = class_labels(encodings, prompts, ids.shape[1])
+    device = names.device
+    read, real = pad_encodings(encodings)
+    length = read.shape[1]
+    told = class_labels(encodings, prompts, length), wish_labels(prompts, tags)
+    classes, said = tensors_on(device, *told)
+    named, known = tensors_on(device, *match_labels(encodings, prompts, tags, length))
+    ids, mask = tensors_on(device, read, real)
     ids = hide(ids, classes)
     tokens = encoder.tokens(ids, mask)
     understood = encoder.head(tokens, mask, names[tags])
-    said = wish_labels(prompts, tags)  # (B, G, 3)
-    present = said.amax(-1)
+    present = said.amax(-1)  # (B, G)
     presence = F.binary_cross_entropy_with_logits(understood.presence.float(), present, reduction="none")
     probability = understood.polarity.float().clamp(min=1e-6)
     polarity = -(said * probability.log()).sum(-1)
-    named, known = match_labels(encodings, prompts, tags, ids.shape[1])
     match = F.binary_cross_entropy_with_logits(understood.match[known].float(), named[known], reduction="sum")
     losses = {
         "presence": presence.sum(1).mean(),
@@ -198,11 +207,13 @@ class _WordMask:
         if token is None:
             raise ValueError("tokenizer: expected a token [MASK], got none")
         self.token = token
-        self.special = torch.tensor([tokenizer.token_to_id(name) or 0 for name in ("[CLS]", "[SEP]")])
+        self.special = [tokenizer.token_to_id(name) or 0 for name in ("[CLS]", "[SEP]")]
         self.share = share
 
     def __call__(self, ids: Tensor, classes: Tensor) -> Tensor:
-        hidden = (torch.rand(ids.shape) < self.share) & (classes == NO_WISH) & ~torch.isin(ids, self.special)
+        hidden = (torch.rand(ids.shape, device=ids.device) < self.share) & (classes == NO_WISH)
+        for special in self.special:
+            hidden &= ids != special
         return ids.masked_fill(hidden, self.token)
 
 
@@ -233,8 +244,8 @@ def _content_loss(
                 roles.append(role)
                 targets.append(F.normalize(contents[list(tags)].mean(0), dim=0))
     if not rows:
-        return torch.zeros(())
+        return tokens.new_zeros(())
     read, wanted = read[rows, roles].float(), torch.stack(targets)
     similarity = read @ wanted.T
-    contrast = F.cross_entropy(similarity / 0.05, torch.arange(len(rows)))
+    contrast = F.cross_entropy(similarity / 0.05, torch.arange(len(rows), device=similarity.device))
     return (1 - similarity.diagonal()).mean() + 0.2 * contrast

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dpr_train.backbones import Backbone
+from dpr_train.devices import device_of, tensors_on
 from dpr_train.sequences import IntArray, pad_to_longest
 from dpr_train.tasks import recent_tag_counts
 
@@ -65,7 +66,8 @@ def collect_user_states(
     users, targets, counts = [], [], []
     for start in range(0, len(windows), batch_size):
         part = windows[start : start + batch_size]
-        tokens = torch.from_numpy(pad_to_longest([sequences[user][:end] for user, _, end in part], length))
+        histories = [sequences[user][:end] for user, _, end in part]
+        (tokens,) = tensors_on(device_of(backbone), pad_to_longest(histories, length))
         states = backbone.states(tokens) if backbone.causal else backbone(tokens)[:, None]  # (B, L or 1, dc)
         for row, (user, first, end) in enumerate(part):
             users.append(states[row, states.shape[1] - (end - first + 1) :])
