@@ -52,6 +52,7 @@ def obedient_model() -> SimpleNamespace:
 
         def parameters(self) -> Iterator[Tensor]:
             return iter([tags])
+
         logits = staticmethod(plain)
 
         def eval(self) -> None: ...
