@@ -20,7 +20,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU tha
 
 def test_a_device_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(DeviceError, match="expected a GPU that torch .* can use, got none"):
+    with pytest.raises(DeviceError, match=r"expected a GPU that torch .* can use, got none"):
         choose_device("cuda")
 
 
