@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -178,6 +178,8 @@ def ablations(
         int, typer.Option(min=1, help="Epochs of the variant that trains all from scratch.")
     ] = 6,
     threads: Annotated[int, typer.Option(min=1, help="Threads that torch uses.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Seeds side by side, each in its own process.")] = 1,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where stage 3 computes.")] = "cpu",
     out: Annotated[Path | None, typer.Option(help="Write JSON, table and plot into this folder.")] = None,
 ) -> None:
     """Train stage 3 again without one part at a time, and say what each part is worth."""
@@ -192,6 +194,8 @@ def ablations(
         variants=variants or [],
         scratch_epochs=scratch_epochs,
         threads=threads,
+        workers=workers,
+        device=device,
         out=out,
     )
     run_ablations(options, console)

@@ -65,9 +65,32 @@ def run(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Abl
     return found, out, text.getvalue()
 
 
+def test_seeds_in_processes_of_their_own_give_the_same(checkpoint: Path, tmp_path: Path) -> None:
+    found = []
+    for workers in (1, 2):
+        options = AblationOptions(
+            checkpoint=checkpoint,
+            dataset="tiny",
+            source=None,
+            cache_dir=tmp_path,
+            seeds=[0, 1],
+            variants=["no token attention"],
+            scratch_epochs=1,
+            threads=1,
+            workers=workers,
+            out=None,
+        )
+        folder = encoder_of(checkpoint)
+        run = run_ablations(options, Console(file=io.StringIO()), data=tiny_dataset(), text_folder=folder)
+        found.append([{k: v for k, v in row.as_dict().items() if k != "seconds"} for row in run.rows])
+    assert len(found[0]) == 2
+    assert found[0] == found[1]
+
+
 def test_variants_change_one_thing_and_those_that_change_nothing_are_left_out() -> None:
     variants = {v.name: v for v in make_variants(SteeringConfig(), SteeringStage(), scratch_epochs=4)}
-    assert len(variants) == 12
+    assert len(variants) == 14
+    assert [variants[name].stage.positions_first for name in ("prompts first", "positions first")] == [0, 1]
     assert variants["no text side"].steering.experts == ("toward", "toward", "away", "away")
     assert variants["no text side"].steering.text_dim == 0
     assert variants["one expert a polarity"].steering.experts == (
@@ -149,7 +172,7 @@ def test_without_texts_keeps_the_prompts_about_tags(inputs: Inputs) -> None:
 def test_everything_is_measured_and_written(run: tuple[AblationRun, Path, str]) -> None:
     found, out, text = run
     rows = {row.variant: row for row in found.rows}
-    assert len(rows) == 12
+    assert len(rows) == 14
     assert rows[DEFAULT].earns == "-"
     assert rows[DEFAULT].ndcg[ALL_PROMPTS].difference == 0
     frozen = [row for row in found.rows if not row.variant.startswith(("backbone", "joint"))]

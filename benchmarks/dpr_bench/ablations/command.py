@@ -1,24 +1,26 @@
-# dpr-bench ablations, top to bottom: seeds outside, variants inside, so that a seed's prompts are encoded once.
+# dpr-bench ablations, top to bottom: seeds one after the other, or in processes of their own.
 """Run the ablations."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
-from time import perf_counter
 
 import torch
 from rich.console import Console
 
-from dpr_bench.ablations.inputs import Inputs, open_inputs
-from dpr_bench.ablations.measure import ALL_PROMPTS, VIOLATION, Values
+from dpr_bench.ablations.inputs import Inputs, checkpoint_config, open_inputs
+from dpr_bench.ablations.measure import Values
 from dpr_bench.ablations.report import FULL_WIDTH, AblationRun, ablations_table, write_ablations
 from dpr_bench.ablations.results import compare
-from dpr_bench.ablations.train_variant import run_variant
-from dpr_bench.ablations.variants import choose_variants, make_variants
+from dpr_bench.ablations.seed_run import SeedRun, run_seed
+from dpr_bench.ablations.variants import Variant, choose_variants, make_variants
 from dpr_bench.machine import describe_machine
 from dpr_train.data import Dataset, load_dataset
+from dpr_train.devices import choose_device
 from dpr_train.encoders import fetch_minilm
 from dpr_train.progress import Progress, silent
 
@@ -37,6 +39,8 @@ class AblationOptions:
     variants: Sequence[str]
     scratch_epochs: int
     threads: int
+    workers: int = 1
+    device: str = "cpu"
     out: Path | None
 
     @property
@@ -44,6 +48,7 @@ class AblationOptions:
         """The command line that asks for this, without the folders of this machine."""
         words = [f"dpr-bench ablations {self.checkpoint.name} --dataset {self.dataset}"]
         words += [f"--seeds {','.join(map(str, self.seeds))} --scratch-epochs {self.scratch_epochs}"]
+        words += [f"--device {self.device}"] if self.device != "cpu" else []
         return " ".join([*words, *(f"--variants '{part}'" for part in self.variants)])
 
 
@@ -77,29 +82,20 @@ def run_ablations(
     ValueError
         If no variant has such a name.
     """
-    torch.set_num_threads(options.threads)
+    choose_device(options.device)
     data = data or load_dataset(options.dataset, cache_dir=options.cache_dir, source=options.source)
-    inputs = open_inputs(options.checkpoint, data, text_folder or fetch_minilm(options.cache_dir), progress)
-    variants = choose_variants(
-        make_variants(inputs.config.steering, inputs.config.stage3, scratch_epochs=options.scratch_epochs),
-        options.variants,
-    )
+    task = _Task(options, data, text_folder or fetch_minilm(options.cache_dir))
+    variants = task.variants()
     values: dict[str, list[Values]] = {variant.name: [] for variant in variants}
     seconds = dict.fromkeys(values, 0.0)
     run = None
-    for number, seed in enumerate(options.seeds, start=1):
-        pool = inputs.prompts(seed)
-        for variant in variants:
-            begun = perf_counter()
-            values[variant.name].append(run_variant(inputs, variant, pool, seed))
-            took = perf_counter() - begun
-            seconds[variant.name] += (took - seconds[variant.name]) / number
-            console.print(f"seed {seed}, {variant.name}: {took:.0f} s", highlight=False)
+    for number, done in enumerate(_runs(task, console, progress), start=1):
+        for name in values:
+            values[name].append(done.values[name])
+            seconds[name] += (done.seconds[name] - seconds[name]) / number
         rows = compare(variants, values, seconds)
         seeds = list(options.seeds[:number])
-        run = AblationRun(
-            options.command, data.name, dict(describe_machine()), seeds, _queries(inputs, values), rows
-        )
+        run = AblationRun(options.command, data.name, dict(describe_machine()), seeds, done.queries, rows)
         if options.out is not None:
             write_ablations(run, options.out)
     if run is None:
@@ -109,9 +105,38 @@ def run_ablations(
     return run
 
 
-def _queries(inputs: Inputs, values: dict[str, list[Values]]) -> dict[str, int]:
-    """How many users take part in each case and in the sums."""
-    first = next(iter(values.values()))[0]
-    sums = {ALL_PROMPTS: first.ndcg[ALL_PROMPTS], VIOLATION: first.violation[VIOLATION]}
-    counts = {case.wishes.task: len(case.wishes) for case in inputs.cases}
-    return counts | {name: int((column == column).sum()) for name, column in sums.items()}
+@dataclass(frozen=True)
+class _Task:
+    """What a process needs to run a seed."""
+
+    options: AblationOptions
+    data: Dataset
+    text_folder: Path
+
+    def variants(self) -> list[Variant]:
+        """The variants that are asked for, as the checkpoint's settings have them."""
+        config = checkpoint_config(self.options.checkpoint)
+        every = make_variants(config.steering, config.stage3, scratch_epochs=self.options.scratch_epochs)
+        return choose_variants(every, self.options.variants)
+
+    def inputs(self, progress: Progress) -> Inputs:
+        """Load the checkpoint, and word what the variants are asked."""
+        torch.set_num_threads(self.options.threads)
+        device = choose_device(self.options.device)
+        return open_inputs(self.options.checkpoint, self.data, self.text_folder, progress, device=device)
+
+
+def _runs(task: _Task, console: Console, progress: Progress) -> Iterator[SeedRun]:
+    """Every seed's run, in order."""
+    seeds, workers = task.options.seeds, task.options.workers
+    if workers == 1:
+        inputs = task.inputs(progress)
+        for seed in seeds:
+            yield run_seed(inputs, task.variants(), seed, lambda line: console.print(line, highlight=False))
+        return
+    with ProcessPoolExecutor(min(workers, len(seeds)), mp_context=get_context("spawn")) as pool:
+        yield from pool.map(_run_in_process, [task] * len(seeds), seeds)
+
+
+def _run_in_process(task: _Task, seed: int) -> SeedRun:
+    return run_seed(task.inputs(silent), task.variants(), seed, lambda line: print(line, flush=True))

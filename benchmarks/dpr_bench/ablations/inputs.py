@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from dpr_bench.ablations.cases import Case, make_cases, make_wishes
@@ -64,7 +65,7 @@ class Inputs:
     @property
     def tags(self) -> npt.NDArray[np.bool_]:
         """Which item has which tag, bool (N, G)."""
-        return self.checkpoint.model.tag_matrix.numpy() > 0
+        return self.checkpoint.model.carries
 
     @cached_property
     def states(self) -> UserStates:
@@ -83,7 +84,14 @@ class Inputs:
         return steering_prompts(model, tokenizer, self.embed, config, self.descriptions, self.progress)
 
 
-def open_inputs(folder: Path, data: Dataset, text_folder: Path, progress: Progress) -> Inputs:
+def checkpoint_config(folder: Path) -> TrainConfig:
+    """The settings that a checkpoint was trained with."""
+    return TrainConfig.model_validate(load_checkpoint(folder).training["config"])
+
+
+def open_inputs(
+    folder: Path, data: Dataset, text_folder: Path, progress: Progress, *, device: torch.device | None = None
+) -> Inputs:
     """Load a checkpoint, and word what the variants are asked.
 
     Parameters
@@ -96,6 +104,8 @@ def open_inputs(folder: Path, data: Dataset, text_folder: Path, progress: Progre
         Hugging Face folder of the encoder that read the items' texts.
     progress : callable
         ``(what, done, total, text)``.
+    device : torch.device, optional
+        Where models compute.
 
     Raises
     ------
@@ -109,8 +119,8 @@ def open_inputs(folder: Path, data: Dataset, text_folder: Path, progress: Progre
             f"{checkpoint.training['data_sha256']}; got {data.name} with {data.source_sha256}"
         )
     split = leave_one_out(data.sequences)
-    model = checkpoint.model
-    wishes = make_wishes(split.train, split.validation, model.tag_matrix.numpy() > 0)
+    model = checkpoint.model.to(device)
+    wishes = make_wishes(split.train, split.validation, model.carries)
     cases = make_cases(wishes, model, checkpoint.tokenizer, seed=_WORDING_SEED, progress=progress)
     return Inputs(
         folder,
@@ -118,7 +128,7 @@ def open_inputs(folder: Path, data: Dataset, text_folder: Path, progress: Progre
         TrainConfig.model_validate(checkpoint.training["config"]),
         split,
         data.items.descriptions,
-        _Remembering(text_folder),
+        _Remembering(text_folder, device),
         cases,
         progress,
     )
@@ -139,8 +149,8 @@ def without_texts(pool: PromptPool) -> PromptPool:
 class _Remembering(TextEmbedder):
     """Reads the same texts once, whatever the number of seeds."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, device: torch.device | None) -> None:
+        super().__init__(folder, device=device)
         self._known: dict[tuple[str, ...], Tensor] = {}
 
     def __call__(self, texts: Sequence[str], *, batch_size: int = 64, progress: Progress = silent) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dpr_bench.ablations.cases import PLAIN, Case
+from dpr_train.devices import tensors_on
 from dpr_train.metrics import mask_items, ndcg, target_rank, top_rows
 from dpr_train.model import DPR
 from dpr_train.stages.prompt_pool import stack_prompts
@@ -59,7 +60,7 @@ def measure(
     """
     model.eval()
     items = model.item_vectors()
-    tags = model.tag_matrix.numpy() > 0
+    tags = model.carries
     values = Values({}, {})
     for case in cases:
         gains, broken = [], []
@@ -69,8 +70,9 @@ def measure(
             rows = wishes.users[part]
             scores = _score(model, users[rows], case, part, items)
             mask_items(scores, [histories[row] for row in rows])
-            gains.append(ndcg(target_rank(scores, torch.from_numpy(targets[rows])).numpy(), _K))
-            top = top_rows(scores, _K).numpy()  # (b, 10)
+            rank = target_rank(scores, *tensors_on(scores.device, targets[rows]))
+            gains.append(ndcg(rank.cpu().numpy(), _K))
+            top = top_rows(scores, _K).cpu().numpy()  # (b, 10)
             broken.append(_share(top, tags, wishes.refused[part]))
         values.ndcg[case.name] = _spread(np.concatenate(gains), wishes.users, len(targets))
         if wishes.refused.shape[1]:

@@ -11,6 +11,7 @@ import torch
 from dpr_bench.ablations.inputs import Inputs, without_texts
 from dpr_bench.ablations.measure import Values, measure
 from dpr_bench.ablations.variants import Variant
+from dpr_train.devices import device_of
 from dpr_train.model import DPR
 from dpr_train.stages.prompt_pool import PromptPool
 from dpr_train.stages.steering import train_steering
@@ -57,7 +58,7 @@ def start_model(inputs: Inputs, variant: Variant, seed: int) -> DPR:
     trained = inputs.checkpoint.model
     torch.manual_seed(seed)
     config = trained.config.model_copy(update={"steering": variant.steering})
-    model = DPR(config, inputs.tags, inputs.folder / "prompt_encoder")
+    model = DPR(config, inputs.tags, inputs.folder / "prompt_encoder").to(device_of(trained))
     if not variant.fresh_backbone:
         model.backbone.load_state_dict(trained.backbone.state_dict())
     model.tag_embeddings.copy_(trained.tag_embeddings)

@@ -112,6 +112,8 @@ def _changes(steering: SteeringConfig, scratch_epochs: int) -> list[_Change]:
         _Change("linear negative", "one-sided penalty", {"experts": linear}),
         _Change("softplus penalty", "relu in the penalty", {"phi": "softplus"}),
         _Change("no token attention", "attention to the prompt's tokens", {"token_attention": False}),
+        _Change("prompts first", "pairs that begin with a position", stage={"positions_first": 0.0}),
+        _Change("positions first", "pairs that begin with a prompt", stage={"positions_first": 1.0}),
         _Change("backbone tuned", "frozen backbone", stage={"backbone_lr": TUNED_LR}),
         _Change(
             f"joint from scratch, {scratch_epochs} epochs",
