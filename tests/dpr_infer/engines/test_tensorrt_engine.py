@@ -1,5 +1,5 @@
 # The engine that runs plans, against a stand-in for TensorRT and CUDA (fake_tensorrt.py), and what is said where the
-# real ones are missing. What it does on a GPU is tested in tests/dpr_export/test_engines_gpu.py.
+# real ones are missing. What it does on a GPU is tested in test_gpu.py.
 
 from __future__ import annotations
 
