@@ -142,6 +142,9 @@ def prompt_encoder_command(
     seed: Annotated[int, typer.Option(help="Of the run.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads that torch uses.")] = 1,
     device: Device = "cpu",
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that draw prompts beside this one, to keep a GPU busy.")
+    ] = 0,
     cache_dir: Cache = None,
 ) -> None:
     """Train the prompt encoder that ships, from all-MiniLM-L6-v2 and the wording alone: no items, no interactions."""
@@ -156,6 +159,7 @@ def prompt_encoder_command(
             seed=seed,
             threads=threads,
             device=device,
+            workers=workers,
             start=start,
             progress=screen.progress,
             report=screen.report,

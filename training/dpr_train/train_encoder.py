@@ -48,6 +48,7 @@ def train_prompt_encoder(
     seed: int,
     threads: int,
     device: str = "cpu",
+    workers: int = 0,
     start: Path | None = None,
     progress: Progress = silent,
     report: Callable[[str, dict[str, float]], None] = lambda *_: None,
@@ -68,6 +69,8 @@ def train_prompt_encoder(
         Of the run.
     device : {"cpu", "cuda"}
         Where it computes.
+    workers : int
+        Processes that draw prompts beside this one; the result does not depend on it.
     start : Path, optional
         Folder of a trained prompt encoder to go on from.
     progress, report : callable
@@ -96,6 +99,7 @@ def train_prompt_encoder(
         seed=seed,
         folder=out / "stages",
         progress=progress,
+        workers=workers,
     )
     report("understanding", log[-1])
     record = {
@@ -129,6 +133,7 @@ def fit_prompt_encoder(
     progress: Progress = silent,
     catalogue: Sequence[str] = (),
     teacher: Teacher | None = None,
+    workers: int = 0,
 ) -> list[Metrics]:
     """Train a prompt encoder in place on all the training wording.
 
@@ -150,6 +155,8 @@ def fit_prompt_encoder(
         Tags of a catalogue, to be learned beside those of the wording.
     teacher : Teacher, optional
         A trained prompt encoder to imitate as well.
+    workers : int
+        As in :func:`train_prompt_encoder`.
 
     Returns
     -------
@@ -173,6 +180,7 @@ def fit_prompt_encoder(
         progress=progress,
         measure=lambda: _measure(encoder, tokenizer, wordings, _MEASURED),
         teacher=teacher,
+        workers=workers,
     )
     lift = choose_lift(encoder, tokenizer, wordings)
     return [*log, log[-1] | {"lift_above": lift} | _measure(encoder, tokenizer, wordings, _MEASURED)]

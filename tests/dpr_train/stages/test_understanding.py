@@ -1,4 +1,4 @@
-# Stage 2: what a batch is compared with, what is hidden from the encoder, and that a few steps teach something.
+# Stage 2: what is hidden from the encoder, what contents are compared with, and that a few steps teach something.
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from dpr_train.prompts import Corpus, LabelledPrompt, PromptGrammar, Span, load_
 from dpr_train.prompts.universe import TagUniverse, make_universe
 from dpr_train.stages.resumable import Metrics
 from dpr_train.stages.understanding import (
-    _batches,
-    _candidates,
     _content_loss,
     _set_dropout,
     _some_names,
     _WordMask,
     train_understanding,
 )
+from dpr_train.stages.understanding_batches import Batch, _contents
 from dpr_train.understanding import ASKED, NO_WISH, REFUSED
 
 TAGS = ("comedy", "horror", "war")
@@ -60,31 +59,6 @@ def tokenizer(encoder_folder: Path) -> Tokenizer:
     return load_tokenizer(encoder_folder, 32)
 
 
-def test_a_batch_is_compared_with_its_own_tags_the_best_known_and_some_others(corpus: Corpus) -> None:
-    universe = make_universe(corpus)
-    prompts = [
-        LabelledPrompt("", (Span(0, 1, 700, "ask"), Span(0, 1, 30, "release"))),
-        LabelledPrompt("", (Span(0, 1, -1, "ask"), Span(0, 1, 700, "refuse"))),
-    ]
-    tags = _candidates(universe, prompts, np.random.default_rng(0))
-    assert tags == sorted(set(tags))
-    assert {700, 30, *universe.always} <= set(tags)
-    assert -1 not in tags
-    assert 10 < len(set(tags) - {700, 30, *universe.always}) <= 24
-    assert tags != _candidates(universe, prompts, np.random.default_rng(1))
-
-
-def test_batches_are_of_like_length_and_whole(grammar: PromptGrammar, tokenizer: Tokenizer) -> None:
-    batches = list(_batches(grammar, tokenizer, np.random.default_rng(0), 20, 8))
-    assert [len(prompts) for _, prompts in batches] == [8] * 20
-    spread = []
-    for encodings, prompts in batches:
-        assert [e.ids for e in encodings] == [tokenizer.encode(p.text).ids for p in prompts]
-        lengths = [len(e.ids) for e in encodings]
-        spread.append(max(lengths) - min(lengths))
-    assert np.mean(spread) < 4
-
-
 def test_only_words_without_a_wish_are_hidden(tokenizer: Tokenizer) -> None:
     torch.manual_seed(0)
     ids = torch.full((50, 4), 9)
@@ -114,6 +88,13 @@ def test_tags_go_by_other_names_now_and_then(corpus: Corpus, grammar: PromptGram
     assert 0.6 < same < 0.95
 
 
+def batch_of(prompts: list[LabelledPrompt]) -> Batch:
+    """A batch of which only the contents count, of three tags."""
+    empty = np.zeros((len(prompts), 4), dtype=np.int64)
+    none = np.zeros((len(prompts), 3, 4), dtype=np.bool_)
+    return Batch(empty, empty, empty, np.arange(3), none[..., :3], none, none, *_contents(prompts, [0, 1, 2]))
+
+
 def test_contents_are_compared_by_role(encoder: PromptEncoder) -> None:
     contents = torch.eye(encoder.token_dim)[:3]
     tokens, mask = torch.randn(2, 4, encoder.token_dim), torch.ones(2, 4, dtype=torch.int64)
@@ -122,10 +103,10 @@ def test_contents_are_compared_by_role(encoder: PromptEncoder) -> None:
     read, _ = encoder.head.reader(tokens, mask)
     both = (contents[0] + contents[1]) / 2**0.5
     for role, prompts in enumerate((asked, refused)):
-        loss = _content_loss(encoder, tokens, mask, contents, prompts)
+        loss = _content_loss(encoder, tokens, mask, contents, batch_of(prompts))
         torch.testing.assert_close(loss, 1 - read[0, role] @ both)  # one wish has none to be told from
     let_go = [LabelledPrompt("", (Span(0, 1, 0, "release"), Span(0, 1, -1, "ask")))] * 2
-    assert _content_loss(encoder, tokens, mask, contents, let_go) == 0
+    assert _content_loss(encoder, tokens, mask, contents, batch_of(let_go)) == 0
 
 
 def test_a_few_steps_teach_something_and_measure_now_and_then(

@@ -17,13 +17,13 @@ __all__ = ["class_labels", "match_labels", "wish_labels"]
 CLASS_OF = {"release": NO_WISH, "ask": ASKED, "refuse": REFUSED}
 
 
-def wish_labels(prompts: Sequence[LabelledPrompt], tags: Sequence[int]) -> npt.NDArray[np.float32]:
-    """What each prompt says of ``tags``: float32 (B, G, 3) of 0 and 1, released, asked and refused."""
+def wish_labels(prompts: Sequence[LabelledPrompt], tags: Sequence[int]) -> npt.NDArray[np.bool_]:
+    """What each prompt says of ``tags``, bool (B, G, 3): released, asked, refused."""
     column = {tag: g for g, tag in enumerate(tags)}
-    said = np.zeros((len(prompts), len(tags), 3), dtype=np.float32)
+    said = np.zeros((len(prompts), len(tags), 3), dtype=np.bool_)
     for row, prompt in enumerate(prompts):
         for span in _about_tags(prompt):
-            said[row, column[span.tag], CLASS_OF[span.role]] = 1
+            said[row, column[span.tag], CLASS_OF[span.role]] = True
     return said
 
 
@@ -41,16 +41,16 @@ def class_labels(
 
 def match_labels(
     encodings: Sequence[Encoding], prompts: Sequence[LabelledPrompt], tags: Sequence[int], length: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Which token names which tag, float32 (B, G, T), and where that is known, bool (B, G, T)."""
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Which token names which tag, bool (B, G, T), and where that is known, bool (B, G, T)."""
     column = {tag: g for g, tag in enumerate(tags)}
-    named = np.zeros((len(prompts), len(tags), length), dtype=np.float32)
+    named = np.zeros((len(prompts), len(tags), length), dtype=np.bool_)
     known = np.zeros((len(prompts), len(tags), length), dtype=np.bool_)
     for row, (encoding, prompt) in enumerate(zip(encodings, prompts, strict=True)):
         known[row, :, : len(encoding.ids)] = True
         for span in _about_tags(prompt):
             if span.named:
-                named[row, column[span.tag], _inside(encoding, span)] = 1
+                named[row, column[span.tag], _inside(encoding, span)] = True
             else:
                 known[row, column[span.tag]] = False  # some tokens carry the meaning; nobody says which
     return named, known

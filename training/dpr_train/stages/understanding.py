@@ -3,31 +3,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
 
 from dpr_train.config import UnderstandingStage
 from dpr_train.devices import device_of, has_fast_bf16, tensors_on
 from dpr_train.progress import Progress
-from dpr_train.prompt_encoder import PromptEncoder, pad_encodings
-from dpr_train.prompts import LabelledPrompt, PromptGrammar
+from dpr_train.prompt_encoder import PromptEncoder
+from dpr_train.prompts import PromptGrammar
 from dpr_train.prompts.universe import TagUniverse
 from dpr_train.stages.resumable import Metrics, ResumableStage, adamw, cosine_lr
 from dpr_train.stages.teacher import Teacher, embed_names
-from dpr_train.stages.token_labels import class_labels, match_labels, wish_labels
+from dpr_train.stages.understanding_batches import Batch, BatchDrawer, BatchSource
 from dpr_train.understanding import NO_WISH
 
 __all__ = ["train_understanding"]
 
 _OWN_NAME = 0.75  # how often a tag goes by its own name rather than by a word that people use for it
 _TOLD = 10  # steps after which the loss is told anew
-_EXTRA_TAGS = 24  # tags that no prompt of the batch speaks of, to be told apart from those that one does
 
 
 def train_understanding(
@@ -43,6 +42,7 @@ def train_understanding(
     progress: Progress,
     measure: Callable[[], Metrics] = dict,
     teacher: Teacher | None = None,
+    workers: int = 0,
 ) -> list[Metrics]:
     """Train in place; the last step's weights are kept.
 
@@ -70,6 +70,8 @@ def train_understanding(
         Metrics on wording kept out of training; called now and then, and at the end.
     teacher : Teacher, optional
         A trained prompt encoder to imitate as well.
+    workers : int
+        Processes that draw prompts beside this one; the result does not depend on it.
     """
     if contents is None and teacher is None:
         raise ValueError("contents: expected those of the tags, or a teacher that knows them, got neither")
@@ -97,12 +99,10 @@ def train_understanding(
         encoder.train()
         sums: dict[str, Tensor] = {}
         mean = 0.0
-        batches = _batches(grammar, tokenizer, rng, last - first, config.batch_size)
-        for step, (encodings, prompts) in enumerate(batches, start=first):
+        for step, batch in enumerate(source.batches(rng, last - first), start=first):
             cosine_lr(optimizer, step, config.steps, warmup=max(1, config.steps // 20))
-            tags = _candidates(universe, prompts, rng)
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                losses = _losses(encoder, names, contents, encodings, prompts, tags, hide, teacher)
+                losses = _losses(encoder, names, contents, batch, hide, teacher)
                 loss = torch.stack(list(losses.values())).sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -118,7 +118,9 @@ def train_understanding(
             metrics |= measure()
         return metrics
 
-    log = stage.run(chunks, run_chunk)
+    drawer = BatchDrawer(grammar, tokenizer, universe.always, config.batch_size)
+    with BatchSource(drawer, workers) as source:
+        log = stage.run(chunks, run_chunk)
     encoder.encoder.set_attn_implementation("sdpa")  # type: ignore[operator]
     encoder.eval()
     return log
@@ -135,67 +137,36 @@ def _some_names(grammar: PromptGrammar, rng: np.random.Generator) -> list[str]:
     ]
 
 
-def _candidates(
-    universe: TagUniverse, prompts: Sequence[LabelledPrompt], rng: np.random.Generator
-) -> list[int]:
-    """Tags that a batch is compared with: those wished for, those always there, and some that nobody speaks of."""
-    wished = {span.tag for prompt in prompts for span in prompt.spans if span.tag >= 0}
-    extra = rng.integers(len(universe.tags), size=_EXTRA_TAGS)
-    return sorted(wished | set(universe.always) | {int(tag) for tag in extra})
-
-
-def _batches(
-    grammar: PromptGrammar, tokenizer: Tokenizer, rng: np.random.Generator, steps: int, batch_size: int
-) -> Iterator[tuple[list[Encoding], list[LabelledPrompt]]]:
-    """Draw ``steps`` batches of prompts of like length: padding to the longest of a mixed batch triples the work."""
-    while steps > 0:
-        group = min(steps, 16)
-        prompts = [grammar.draw(rng) for _ in range(group * batch_size)]
-        encodings = tokenizer.encode_batch([p.text for p in prompts])
-        by_length = sorted(range(len(prompts)), key=lambda i: len(encodings[i].ids))
-        for batch in rng.permutation(group):
-            rows = by_length[batch * batch_size : (batch + 1) * batch_size]
-            yield [encodings[i] for i in rows], [prompts[i] for i in rows]
-        steps -= group
-
-
 def _losses(
     encoder: PromptEncoder,
     names: Tensor,
     contents: Tensor | None,
-    encodings: Sequence[Encoding],
-    prompts: Sequence[LabelledPrompt],
-    tags: Sequence[int],
+    batch: Batch,
     hide: _WordMask,
     teacher: Teacher | None,
 ) -> dict[str, Tensor]:
     """Presence of every candidate tag, polarity of the present ones, class and tag of every token, and contents."""
-    device = names.device
-    read, real = pad_encodings(encodings)
-    length = read.shape[1]
-    told = class_labels(encodings, prompts, length), wish_labels(prompts, tags)
-    classes, said = tensors_on(device, *told)
-    named, known = tensors_on(device, *match_labels(encodings, prompts, tags, length))
-    ids, mask = tensors_on(device, read, real)
+    ids, mask, classes, tags = tensors_on(names.device, batch.ids, batch.mask, batch.classes, batch.tags)
+    said, named, known = tensors_on(names.device, batch.said, batch.named, batch.known)
     ids = hide(ids, classes)
     tokens = encoder.tokens(ids, mask)
     understood = encoder.head(tokens, mask, names[tags])
-    present = said.amax(-1)  # (B, G)
+    present = said.any(-1).float()  # (B, G)
     presence = F.binary_cross_entropy_with_logits(understood.presence.float(), present, reduction="none")
     probability = understood.polarity.float().clamp(min=1e-6)
     polarity = -(said * probability.log()).sum(-1)
-    match = F.binary_cross_entropy_with_logits(understood.match[known].float(), named[known], reduction="sum")
+    match = F.binary_cross_entropy_with_logits(understood.match.float(), named.float(), reduction="none")
     losses = {
         "presence": presence.sum(1).mean(),
         "polarity": polarity.sum() / present.sum().clamp(min=1),
         "class": 2
         * F.cross_entropy(understood.roles.float().flatten(0, 1), classes.flatten(), ignore_index=-1),
-        "match": 0.3 * match / len(prompts),
+        "match": 0.3 * (match * known).sum() / len(ids),
     }
     if contents is not None:
-        losses["content"] = _content_loss(encoder, tokens, mask, contents, prompts)
+        losses["content"] = _content_loss(encoder, tokens, mask, contents[tags], batch)
     if teacher is not None:
-        losses |= teacher.losses(encoder, ids, mask, tokens, understood, tags)
+        losses |= teacher.losses(encoder, ids, mask, tokens, understood, batch.tags.tolist())
     return losses
 
 
@@ -227,25 +198,23 @@ def _set_dropout(encoder: PromptEncoder, share: float) -> None:
 
 
 def _content_loss(
-    encoder: PromptEncoder, tokens: Tensor, mask: Tensor, contents: Tensor, prompts: Sequence[LabelledPrompt]
+    encoder: PromptEncoder, tokens: Tensor, mask: Tensor, contents: Tensor, batch: Batch
 ) -> Tensor:
     """How far the contents read off the tokens are from what the wishes mean: cosine, and contrast within the batch.
+
+    ``contents`` are those of the batch's tags, float32 (G, p).
 
     References
     ----------
     van den Oord et al., "Representation Learning with Contrastive Predictive Coding", arXiv 1807.03748: the contrast.
     """
-    read, _ = encoder.head.reader(tokens, mask)  # (B, 2, p)
-    rows, roles, targets = [], [], []
-    for row, prompt in enumerate(prompts):
-        for role, tags in enumerate((prompt.asked, prompt.refused)):
-            if tags:
-                rows.append(row)
-                roles.append(role)
-                targets.append(F.normalize(contents[list(tags)].mean(0), dim=0))
-    if not rows:
+    if not len(batch.content_rows):
         return tokens.new_zeros(())
-    read, wanted = read[rows, roles].float(), torch.stack(targets)
+    rows, roles, shares = tensors_on(
+        tokens.device, batch.content_rows, batch.content_roles, batch.content_tags
+    )
+    every, _ = encoder.head.reader(tokens, mask)  # (B, 2, p)
+    read, wanted = every[rows, roles].float(), F.normalize((shares @ contents).float(), dim=-1)
     similarity = read @ wanted.T
-    contrast = F.cross_entropy(similarity / 0.05, torch.arange(len(rows), device=similarity.device))
+    contrast = F.cross_entropy(similarity / 0.05, torch.arange(len(rows), device=rows.device))
     return (1 - similarity.diagonal()).mean() + 0.2 * contrast
