@@ -11,8 +11,8 @@ __all__ = ["DISTILLED_ENCODER", "GENTLE_ENCODER", "SHIPPED_ENCODER", "preset"]
 
 # The training of the prompt encoder that ships: about 40 minutes on one core.
 SHIPPED_ENCODER = UnderstandingStage(steps=4500, batch_size=64)
-# Its second part, at half the rates.
-GENTLE_ENCODER = UnderstandingStage(steps=2200, batch_size=64, lr_encoder=7e-5, lr_head=5e-4)
+# Its second part, at four fifths of the rates: about 45 minutes on one core.
+GENTLE_ENCODER = UnderstandingStage(steps=6500, batch_size=64, lr_encoder=1.2e-4, lr_head=8e-4)
 # A student of it. Half the layers have to say what all of them said: they have no dropout to fight as well.
 DISTILLED_ENCODER = UnderstandingStage(
     steps=1200, batch_size=64, lr_encoder=3e-4, lr_head=5e-4, dropout=0.0, checkpoint_every=50

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dpr_infer._optional import import_onnxruntime
 from dpr_infer.engine import Provider, first_line
+from dpr_infer.engines.cuda_provider import with_full_precision
 from dpr_infer.engines.providers import CPU, chains, check_providers, obtainable, provider_name
 from dpr_infer.engines.tensorrt_provider import with_bundle_options
 from dpr_infer.errors import BundleError, EngineError, ProviderError
@@ -65,9 +66,8 @@ class OnnxEngine:
         asked = obtainable(
             check_providers(providers), ort.get_available_providers(), allow_fallback=allow_fallback
         )
-        session = _start(
-            ort, folder, manifest, name, with_bundle_options(asked, folder, manifest, name), threads
-        )
+        completed = with_bundle_options(with_full_precision(asked), folder, manifest, name)
+        session = _start(ort, folder, manifest, name, completed, threads)
         if not allow_fallback:
             _check_started(asked, session.get_providers(), ort.get_available_providers())
         check_actual(name, manifest, _specs(session.get_inputs()), _specs(session.get_outputs()))

@@ -10,6 +10,7 @@ import pytest
 
 import damaged_bundle
 from dpr_infer import BundleError, MissingExtraError, ProviderError, QueryError, Recommender
+from dpr_infer.engines.cuda_provider import with_full_precision
 from dpr_infer.engines.providers import chains, check_providers, obtainable
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
@@ -45,6 +46,20 @@ def test_fallback_that_is_allowed_does_without(bundle_path, recommender, provide
     assert fallen.query([], "comedy").items == recommender.query([], "comedy").items
 
 
+def test_cuda_multiplies_in_float32_unless_told_otherwise():
+    own = (CUDA, {"use_tf32": 1, "device_id": 1})
+    asked = [CUDA, (CUDA, {"device_id": 1}), own, (TENSORRT, {}), CPU]
+    exact = with_full_precision(asked)
+    assert exact == [
+        (CUDA, {"use_tf32": 0}),
+        (CUDA, {"use_tf32": 0, "device_id": 1}),
+        own,
+        (TENSORRT, {}),
+        CPU,
+    ]
+    assert asked[0] == CUDA
+
+
 class Onnxruntime:
     """Stands for an onnxruntime with GPU providers on a machine without a GPU: CUDA is left out, TensorRT raises."""
 
@@ -56,6 +71,7 @@ class Onnxruntime:
     def start(self, path, sess_options, providers, enable_fallback):
         assert enable_fallback == 0
         names = [entry[0] if isinstance(entry, tuple) else entry for entry in providers]
+        assert all(entry[1]["use_tf32"] == 0 for entry in providers if entry[0] == CUDA)
         self.tried.append(names)
         if TENSORRT in names:
             raise RuntimeError("Please install TensorRT libraries")
