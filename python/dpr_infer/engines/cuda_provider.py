@@ -1,5 +1,5 @@
-# onnxruntime's CUDA provider. Left to itself it rounds the factors of float32 products to ten bits, which moved scores by
-# half a percent on an H100.
+# onnxruntime's CUDA provider. Left to itself it rounds the factors of float32 products to ten bits, which moved scores
+# by half a percent on an H100.
 
 from __future__ import annotations
 
