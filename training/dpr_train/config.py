@@ -177,7 +177,7 @@ class SteeringStage(_Frozen):
     forbidden_weight: float = Field(1.0, ge=0)
     examples: int = Field(400_000, ge=1)
     prompts: int = Field(5000, ge=1)
-    positions_first: float = Field(0.5, ge=0, le=1)
+    positions_first: float = Field(0.75, ge=0, le=1)
     text_share: float = Field(0.2, ge=0, le=1)
     backbone_lr: float = Field(0.0, ge=0)
     empty_share: float = Field(0.4, ge=0, lt=1)
