@@ -141,26 +141,21 @@ def _encode(bundle: Bundle, count: int, rng: np.random.Generator) -> EncodedQuer
     histories = [_beginning(bundle, rng) for _ in range(count)]
     prompts = _prompts(bundle.manifest.tags)
     watch = Stopwatch()
-    readings = [encoder.reader.read(prompts[i], watch) for i in rng.integers(0, len(prompts), count)]
+    readings = [encoder.reader.read(prompts[i], watch)[0] for i in rng.integers(0, len(prompts), count)]
     blocks = [
         encoder.encode(histories[at : at + _ENCODED_AT_ONCE], readings[at : at + _ENCODED_AT_ONCE], watch)
         for at in range(0, count, _ENCODED_AT_ONCE)
     ]
-    return EncodedQueries(
-        user=np.concatenate([block.user for block in blocks]),
-        experts=np.concatenate([block.experts for block in blocks]),
-        gates=np.concatenate([block.gates for block in blocks]),
-        readings=[reading for block in blocks for reading in block.readings],
-        history_truncated=[cut for block in blocks for cut in block.history_truncated],
-    )
+    return EncodedQueries(*(np.concatenate(arrays) for arrays in zip(*blocks, strict=True)))
 
 
-def _beginning(bundle: Bundle, rng: np.random.Generator) -> list[int]:
+def _beginning(bundle: Bundle, rng: np.random.Generator) -> npt.NDArray[np.int64]:
     """Rows of an example's first items: the same user, earlier."""
     histories = list(bundle.examples.values())
     history = histories[int(rng.integers(len(histories)))]
     shortest = min(_SHORTEST_HISTORY, len(history))
-    return [bundle.items.row_of[item] for item in history[: int(rng.integers(shortest, len(history) + 1))]]
+    beginning = history[: int(rng.integers(shortest, len(history) + 1))]
+    return np.array([bundle.items.row_of[item] for item in beginning])
 
 
 def _prompts(tags: Sequence[str]) -> list[str]:

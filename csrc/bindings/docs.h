@@ -322,4 +322,85 @@ Raises
 ValueError
     When items are pending.)";
 
+inline constexpr char kRowTable[] = R"(Rows of item ids, looked up many at once.
+
+For histories: a dict looks at five places in memory for each id, one after the other, and after a graph has run most are no
+longer in the caches.)";
+
+inline constexpr char kRowTableInit[] = R"(Take the ids of rows 0 and up.
+
+Parameters
+----------
+ids : list of str
+    By row. The table keeps the list, which may grow; an id that is in the table must stay where it is.
+
+Raises
+------
+TypeError
+    When an id is not a str.)";
+
+inline constexpr char kRowTableAdd[] = R"(Make ids known that were appended to the list.
+
+Parameters
+----------
+first : int
+    Their first row. An id that is known already has the later row from now on.
+
+Raises
+------
+TypeError
+    When an id is not a str; those before it are known then.)";
+
+inline constexpr char kRowTableRemove[] = R"(Forget an id. Its string stays in the list.
+
+Parameters
+----------
+id : str
+    An id that is known.
+
+Raises
+------
+KeyError
+    When it is not.)";
+
+inline constexpr char kRowTableFind[] = R"(Look up ids.
+
+Parameters
+----------
+ids : list or tuple of str
+    The ids.
+
+Returns
+-------
+ndarray of int64, shape (n,), or None
+    Their rows, in order; None when an id is unknown, or is not a plain str.
+
+Raises
+------
+TypeError
+    When `ids` is neither a list nor a tuple.)";
+
+inline constexpr char kItemsAt[] = R"(Tell what the items of an answer are.
+
+Parameters
+----------
+ids, titles : list of str
+    By row.
+tags : list of tuple of str
+    By row.
+rows : ndarray of int64, shape (k,)
+    Rows; the first that is negative ends the answer.
+
+Returns
+-------
+ids, titles : list of str, length n <= k
+    Those of the rows, in order.
+tags : list of list of str, length n
+    Likewise; copies.
+
+Raises
+------
+IndexError
+    When a row is not of these lists.)";
+
 }  // namespace dpr::docs

@@ -25,4 +25,6 @@ PYBIND11_MODULE(_core, module) {
   bind_rule_and_filter(module);
   bind_index(module);
   bind_catalogue(module);
+  bind_row_table(module);
+  bind_items_at(module);
 }

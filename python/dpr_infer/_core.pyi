@@ -11,7 +11,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Catalogue', 'ScoreRule', 'SearchCounters', 'TagFilter', 'build_index', 'simd_level', 'supported_simd_levels']
+__all__: list[str] = ['Catalogue', 'RowTable', 'ScoreRule', 'SearchCounters', 'TagFilter', 'build_index', 'items_at', 'simd_level', 'supported_simd_levels']
 class ScoreRule:
     """
     What the experts of a bundle do to a score: roles, biases, and phi.
@@ -363,6 +363,74 @@ class Catalogue:
         """
         str: the SIMD level that this catalogue is searched with.
         """
+class RowTable:
+    """
+    Rows of item ids, looked up many at once.
+    
+    For histories: a dict looks at five places in memory for each id, one after the other, and after a graph has run most are no
+    longer in the caches.
+    """
+    def __init__(self, ids: list[str]) -> None:
+        """
+        Take the ids of rows 0 and up.
+        
+        Parameters
+        ----------
+        ids : list of str
+            By row. The table keeps the list, which may grow; an id that is in the table must stay where it is.
+        
+        Raises
+        ------
+        TypeError
+            When an id is not a str.
+        """
+    def add(self, first: typing.SupportsInt | typing.SupportsIndex) -> None:
+        """
+        Make ids known that were appended to the list.
+        
+        Parameters
+        ----------
+        first : int
+            Their first row. An id that is known already has the later row from now on.
+        
+        Raises
+        ------
+        TypeError
+            When an id is not a str; those before it are known then.
+        """
+    def find(self, ids: list[str] | tuple[str, ...]) -> numpy.typing.NDArray[numpy.int64] | None:
+        """
+        Look up ids.
+        
+        Parameters
+        ----------
+        ids : list or tuple of str
+            The ids.
+        
+        Returns
+        -------
+        ndarray of int64, shape (n,), or None
+            Their rows, in order; None when an id is unknown, or is not a plain str.
+        
+        Raises
+        ------
+        TypeError
+            When `ids` is neither a list nor a tuple.
+        """
+    def remove(self, id: str) -> None:
+        """
+        Forget an id. Its string stays in the list.
+        
+        Parameters
+        ----------
+        id : str
+            An id that is known.
+        
+        Raises
+        ------
+        KeyError
+            When it is not.
+        """
 def build_index(vectors: numpy.typing.NDArray[numpy.float32], *, parts: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], threads: typing.SupportsInt | typing.SupportsIndex = 1, simd_level: str | None = None) -> dict[str, numpy.ndarray]:
     """
     Quantise item vectors and lay them out in blocks that a search can skip.
@@ -392,6 +460,31 @@ def build_index(vectors: numpy.typing.NDArray[numpy.float32], *, parts: collecti
         When `vectors` is not an array of float32.
     ValueError
         When a shape or a value is not as above.
+    """
+def items_at(ids: list[str], titles: list[str], tags: list[tuple[str, ...]], rows: numpy.typing.NDArray[numpy.int64]) -> tuple[list[str], list[str], list[list[str]]]:
+    """
+    Tell what the items of an answer are.
+    
+    Parameters
+    ----------
+    ids, titles : list of str
+        By row.
+    tags : list of tuple of str
+        By row.
+    rows : ndarray of int64, shape (k,)
+        Rows; the first that is negative ends the answer.
+    
+    Returns
+    -------
+    ids, titles : list of str, length n <= k
+        Those of the rows, in order.
+    tags : list of list of str, length n
+        Likewise; copies.
+    
+    Raises
+    ------
+    IndexError
+        When a row is not of these lists.
     """
 def simd_level() -> str:
     """

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate, chain
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dpr_infer._core import TagFilter
-from dpr_infer.tag_clauses import TagClauses
-
-# Rows of one query.
-Rows = Sequence[int] | NDArray[np.int64]
+from dpr_infer.read_query import ReadQuery
 
 
-def flatten_rows(rows: Sequence[Rows]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def flatten_rows(rows: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Lay lists of rows one after another.
 
     Parameters
     ----------
-    rows : sequence of (sequence of int, or ndarray of int64), length B
-        Rows to exclude, by query.
+    rows : sequence of ndarray of int64, length B
+        Rows, by query.
 
     Returns
     -------
@@ -31,37 +28,35 @@ def flatten_rows(rows: Sequence[Rows]) -> tuple[NDArray[np.int64], NDArray[np.in
         All rows.
     """
     if len(rows) == 1:
-        return np.array([0, len(rows[0])], dtype=np.int64), np.asarray(rows[0], dtype=np.int64)
-    offsets = [0, *accumulate(map(len, rows))]
-    return np.array(offsets, dtype=np.int64), np.array(list(chain.from_iterable(rows)), dtype=np.int64)
+        return np.array([0, len(rows[0])], dtype=np.int64), rows[0]
+    return np.array([0, *accumulate(map(len, rows))], dtype=np.int64), np.concatenate(rows)
 
 
-def tag_filter(
-    clauses: Sequence[TagClauses | None], refused: Sequence[NDArray[np.uint64] | None], tag_words: int
-) -> TagFilter | None:
+def tag_filter(queries: Sequence[ReadQuery], tag_words: int) -> TagFilter | None:
     """Combine the expression and the refused tags of every query.
 
     Parameters
     ----------
-    clauses : sequence of TagClauses or None, length B
-        The compiled expressions.
-    refused : sequence of ndarray of uint64 (W,) or None, length B
-        Bitsets of tags that no item may have.
+    queries : sequence of ReadQuery, length B
+        The queries.
     tag_words : int
         Words W of a bitset.
 
     Returns
     -------
     TagFilter or None
-        None where nothing is filtered.
+        None where no query has an expression or is strict.
     """
-    given = [compiled for compiled in clauses if compiled is not None]
-    if not given and not any(words is not None for words in refused):
+    for query in queries:
+        if query.clauses is not None or query.options.strict:
+            break
+    else:
         return None
-    batch = len(refused)
-    must_have, none = (np.zeros((batch, tag_words), dtype=np.uint64) for _ in range(2))
+    given = [query.clauses for query in queries if query.clauses is not None]
+    must_have, none = (np.zeros((len(queries), tag_words), dtype=np.uint64) for _ in range(2))
     offsets = [0]
-    for b, (compiled, words) in enumerate(zip(clauses, refused, strict=True)):
+    for b, query in enumerate(queries):
+        compiled, words = query.clauses, query.refused
         if compiled is not None:
             must_have[b] = compiled.all
             none[b] = compiled.none

@@ -75,8 +75,11 @@ class SplitFusion:
 
     def run(self, user: NDArray[np.float32], readings: Sequence[PromptReading]) -> Experts:
         """Return experts (b, E, item) and gates (b, E)."""
-        shares = [reading.share for reading in readings if reading.share is not None]
-        feed = shares[0].feed if len(shares) == 1 else self._batch(shares)
+        (first, *others) = readings
+        if first.share is not None and not others:
+            feed = first.share.feed
+        else:
+            feed = self._batch([reading.share for reading in readings if reading.share is not None])
         experts, gates = self._of_user.run({"user": user, **feed})
         return experts, gates
 

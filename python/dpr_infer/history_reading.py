@@ -15,7 +15,7 @@ from dpr_infer.items import ItemTable
 from dpr_infer.request import rows_of
 from dpr_infer.user_vectors import UserVectors
 
-_START = 0  # the token that a history begins with
+_START = np.zeros(1, dtype=np.int64)  # the token that a history begins with
 _TRIED_ITEMS = 5
 # Largest difference, over the largest value, between a history read in steps and at once: far more than float16 moves
 # it, far less than another model would.
@@ -32,12 +32,10 @@ class HistoryReading:
         The `ItemTable.version` at which the ids were looked up.
     n_ids : int
         How many ids were.
-    rows : list of int
+    rows : ndarray of int64, shape (R,)
         Their rows, oldest first; without ids that are unknown.
-    read : list of int
+    read : ndarray of int64, shape (L,)
         Those of the rows that the backbone can read.
-    seen : ndarray of int64, shape (len(rows),)
-        The rows again, as exclusions.
     user : ndarray of float32, shape (1, user)
         The user vector.
     state : ndarray of float32, shape (1, state), or None
@@ -46,9 +44,8 @@ class HistoryReading:
 
     of_items: int
     n_ids: int
-    rows: list[int]
-    read: list[int]
-    seen: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    read: NDArray[np.int64]
     user: NDArray[np.float32]
     state: NDArray[np.float32] | None
 
@@ -118,23 +115,20 @@ class HistoryReader:
         if before is not None and before.of_items == version:
             if before.n_ids == len(ids):
                 return before
-            known, seen = before.rows, before.seen
             new = rows_of(list(ids[before.n_ids :]), "history", self._items, skip_unknown=skip_unknown)
+            rows = np.concatenate([before.rows, new])
         else:
-            known, seen = [], np.empty(0, dtype=np.int64)
-            new = rows_of(list(ids), "history", self._items, skip_unknown=skip_unknown)
-        rows = known + new
-        read = [row for row in rows if row < self._n_tokens]
+            rows = rows_of(list(ids), "history", self._items, skip_unknown=skip_unknown)
+        read = rows[rows < self._n_tokens]
         user, state = self._encode(read, before)
-        seen = np.concatenate([seen, np.array(new, dtype=np.int64)])
-        return HistoryReading(version, len(ids), rows, read, seen, user, state)
+        return HistoryReading(version, len(ids), rows, read, user, state)
 
     def try_out(self) -> None:
         """Read some items in steps and at once, raising BundleError if that differs. None may be removed meanwhile."""
         if self._step is None:
             return
         ids = self._items.ids[: min(_TRIED_ITEMS, self._limit, self._n_tokens)]
-        at_once = self._users.of([range(len(ids))])
+        at_once = self._users.of([np.arange(len(ids))])
         reading = None
         for end in range(len(ids) + 1):
             reading = self.read(ids[:end], reading)
@@ -148,25 +142,26 @@ class HistoryReader:
             )
 
     def _encode(
-        self, read: list[int], before: HistoryReading | None
+        self, read: NDArray[np.int64], before: HistoryReading | None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Return the user vector (1, user), and the state if there is one."""
-        if before is not None and before.read == read:
+        if before is not None and np.array_equal(before.read, read):
             return before.user, before.state
         if self._step is None or len(read) > self._limit:
             # The backbone reads the newest items alone, as if the others had never been: no state goes on to that.
             return self._users.of([read]), None
-        if before is not None and before.state is not None and read[: len(before.read)] == before.read:
-            return self._go_on([row + 1 for row in read[len(before.read) :]], before.state)
+        if before is not None and before.state is not None:
+            length = len(before.read)
+            if np.array_equal(before.read, read[:length]):
+                return self._go_on(read[length:] + 1, before.state)
         start = np.zeros((1, self._state_width), dtype=np.float32)
-        return self._go_on([_START, *(row + 1 for row in read)], start)
+        return self._go_on(np.concatenate([_START, read + 1]), start)
 
     def _go_on(
-        self, tokens: list[int], state: NDArray[np.float32]
+        self, tokens: NDArray[np.int64], state: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         assert self._step is not None
-        items = np.array([tokens], dtype=np.int64)
-        user, next_state = self._step.run({"items": items, "state": state})
+        user, next_state = self._step.run({"items": tokens[None], "state": state})
         # A state that is not finite would never become so again; and nothing of it is kept, for this raises.
         if not (np.isfinite(user).all() and np.isfinite(next_state).all()):
             raise EngineError("backbone_step must give finite numbers; got NaN or an infinity")

@@ -81,12 +81,11 @@ class HnswSearch:
 
     def _candidate_counts(self, queries: KernelQueries) -> NDArray[np.int64]:
         """Return how many candidates to fetch for each query, whatever else is in the batch, int64 (B,)."""
-        counts = np.empty(len(queries.user), dtype=np.int64)
-        filters = zip(queries.k, queries.clauses, queries.refused, queries.excluded, strict=True)
-        for b, (k, clauses, refused, excluded) in enumerate(filters):
+        counts = np.empty(len(queries.asked), dtype=np.int64)
+        for b, (k, query) in enumerate(zip(queries.k, queries.asked, strict=True)):
             count = max(self._ef, _CANDIDATES_PER_ITEM * k)
-            filtered = clauses is not None or refused is not None
-            steps = -(-len(excluded) // _EXCLUSION_STEP)
+            filtered = query.clauses is not None or query.refused is not None
+            steps = -(-len(query.excluded) // _EXCLUSION_STEP)
             counts[b] = count * (_FILTER_FACTOR if filtered else 1) + steps * _EXCLUSION_STEP
         return counts
 
@@ -97,9 +96,11 @@ def _points(queries: KernelQueries, scorer: Scorer) -> NDArray[np.float32]:
     Candidates alone depend on it, so this need not be the kernel's canonical arithmetic.
     """
     toward = [e for e, role in enumerate(scorer.rule.roles) if role == "toward"]
-    points = np.zeros((len(queries.user), scorer.catalogue.dim), dtype=np.float32)
-    points[:, : queries.user.shape[1]] = queries.user
+    user, experts, gates = queries.encoded
+    strength = np.array([query.options.strength for query in queries.asked], dtype=np.float32)
+    points = np.zeros((len(user), scorer.catalogue.dim), dtype=np.float32)
+    points[:, : user.shape[1]] = user
     with np.errstate(over="ignore", invalid="ignore"):
-        moved = np.einsum("be,bed->bd", queries.gates[:, toward], queries.experts[:, toward])
-        points += queries.strength[:, None] * moved
+        moved = np.einsum("be,bed->bd", gates[:, toward], experts[:, toward])
+        points += strength[:, None] * moved
     return points

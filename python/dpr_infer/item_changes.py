@@ -78,8 +78,8 @@ class ItemChanges:
     def remove(self, ids: Collection[str]) -> None:
         """Remove items, as `Recommender.remove_items`; the ids are all different."""
         rows = rows_of(list(ids), "item_ids", self._items, skip_unknown=False)
-        if rows:
-            self._catalogue.remove(np.array(rows, dtype=np.int64))
+        if len(rows):
+            self._catalogue.remove(rows)
             self._items.remove(ids)
         for item_id in ids:
             self._added.pop(item_id, None)
@@ -88,8 +88,8 @@ class ItemChanges:
     def set_available(self, ids: Collection[str], available: bool) -> None:
         """Switch items off or on, as `Recommender.set_available`; the ids are all different."""
         rows = rows_of(list(ids), "item_ids", self._items, skip_unknown=False)
-        if rows:
-            self._catalogue.set_available(np.array(rows, dtype=np.int64), available)
+        if len(rows):
+            self._catalogue.set_available(rows, available)
         if available:
             self._unavailable.difference_update(ids)
         else:

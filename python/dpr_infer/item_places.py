@@ -163,7 +163,7 @@ def _tag_tuples(tags: Iterable[Iterable[str]]) -> list[Tags]:
 
 def strings(values: Iterable[str], what: str) -> list[str]:
     """Return a collection of str as a list, refusing everything else by QueryTypeError."""
-    listed = one_list(values, what)
+    listed = list(one_list(values, what))
     for i, value in enumerate(listed):
         if not isinstance(value, str):
             raise QueryTypeError(f"{what}[{i}] must be a str; got {value!r}")

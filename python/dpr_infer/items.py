@@ -7,6 +7,10 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from threading import Lock
 
+import numpy as np
+from numpy.typing import NDArray
+
+from dpr_infer._core import RowTable, items_at
 from dpr_infer.title_index import TitleIndex, scan_pieces, scan_words
 
 # Titles beyond the last index are looked at one by one until there are so many; an index has so many at most: its
@@ -61,6 +65,7 @@ class ItemTable:
         self.tags = list(tags)
         self._row_of = {item_id: row for row, item_id in enumerate(self.ids)}
         self.row_of: Mapping[str, int] = self._row_of
+        self._rows = RowTable(self.ids)
         self.removed_ids: set[str] = set()
         self.version = 0
         self._folded: list[str] = []
@@ -73,6 +78,16 @@ class ItemTable:
 
     def __contains__(self, item_id: object) -> bool:
         return item_id in self._row_of
+
+    def at(self, rows: NDArray[np.int64]) -> tuple[list[str], list[str], list[list[str]]]:
+        """Return ids, titles and tags of the items at some rows, as lists of the caller's own.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (k,)
+            Rows of the table; the first that is negative ends the lists.
+        """
+        return items_at(self.ids, self.titles, self.tags, rows)
 
     def append(self, ids: Sequence[str], titles: Sequence[str], tags: Sequence[tuple[str, ...]]) -> int:
         """Give new items the next rows. Their ids stay unknown until they are published.
@@ -95,6 +110,7 @@ class ItemTable:
 
     def publish(self, first: int) -> None:
         """Make the ids of the rows from `first` on known."""
+        self._rows.add(first)
         for row, item_id in enumerate(self.ids[first:], first):
             self._row_of[item_id] = row
             self.removed_ids.discard(item_id)
@@ -112,7 +128,23 @@ class ItemTable:
         for item_id in ids:
             self.removed_ids.add(item_id)
             del self._row_of[item_id]
+            self._rows.remove(item_id)
         self.version += 1
+
+    def rows_of(self, ids: list[str] | tuple[str, ...]) -> NDArray[np.int64] | None:
+        """Look up many ids at once.
+
+        Parameters
+        ----------
+        ids : list or tuple of str
+            The ids.
+
+        Returns
+        -------
+        ndarray of int64, shape (n,), or None
+            Their rows, in order; None if `row_of` does not have all of them, or it takes a closer look to tell.
+        """
+        return self._rows.find(ids)
 
     def search(self, text: str, limit: int = 10) -> list[int]:
         """Find items by title.

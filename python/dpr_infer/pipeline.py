@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import replace
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,46 +13,21 @@ from numpy.typing import NDArray
 from dpr_infer.bundle import Bundle
 from dpr_infer.engines.choice import EngineChoice
 from dpr_infer.errors import DprError
-from dpr_infer.filters import Rows
 from dpr_infer.prompt_reading import PromptReading
 from dpr_infer.prompt_text import Prompt
 from dpr_infer.query_encoder import EncodedQueries, QueryEncoder
-from dpr_infer.request import Options, QueryArguments, rows_of
+from dpr_infer.read_query import ReadQuery
+from dpr_infer.request import QueryArguments, rows_of
 from dpr_infer.scoring import KernelQueries, Scorer
 from dpr_infer.stopwatch import Stopwatch
+from dpr_infer.tag_clauses import TagClauses
 from dpr_infer.types import Recommendation
 
-
-@dataclass(frozen=True, slots=True)
-class ReadQuery:
-    """A query whose ids are rows and whose prompt is read.
-
-    Attributes
-    ----------
-    history : list of int
-        Rows of the history that the backbone can read, oldest first.
-    unread : int
-        How many entries of the history it cannot.
-    excluded : list of int, or ndarray of int64
-        Rows that must not be returned.
-    reading : (PromptReading or None, bool)
-        What the prompt says, None if it is neutral, and whether that came from the cache.
-    options : Options
-        Everything else.
-    user : ndarray of float32, shape (1, user), or None
-        The user vector, if it is known already: spares its reading to a query that is answered alone.
-    """
-
-    history: list[int]
-    unread: int
-    excluded: Rows
-    reading: tuple[PromptReading | None, bool]
-    options: Options
-    user: NDArray[np.float32] | None = None
+# Rows of the history that the backbone can read, the number of other entries, and rows to exclude.
+_Rows = tuple[NDArray[np.int64], int, NDArray[np.int64]]
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """What was found for B queries.
 
     Attributes
@@ -114,6 +89,8 @@ class Pipeline:
         self._encoder = QueryEncoder(bundle, choice=choice, prompt_cache_size=prompt_cache_size)
         self.histories = self._encoder.histories
         self._n_tokens = bundle.manifest.dims.trained_items
+        self._history_limit = bundle.manifest.history_limit
+        self._n_items = bundle.manifest.dims.items  # rows never become fewer
         self._expert_names = tuple(expert.name for expert in bundle.manifest.experts)
 
     @property
@@ -154,11 +131,10 @@ class Pipeline:
             As `Recommender.query`.
         """
         # Prompts last: the engine spends no time on a batch that must fail.
-        rows = [self._rows(query) for query in queries]
-        readings = [self._encoder.reader.read(query.prompt, watch) for query in queries]
+        limits = [self._limits(query) for query in queries]
         return [
-            ReadQuery(*of_query, reading, query.options)
-            for of_query, reading, query in zip(rows, readings, queries, strict=True)
+            ReadQuery(*rows, *self._encoder.reader.read(query.prompt, watch), clauses, query.options)
+            for (rows, clauses), query in zip(limits, queries, strict=True)
         ]
 
     def search(self, queries: Sequence[ReadQuery], k: Sequence[int], watch: Stopwatch) -> Found:
@@ -186,8 +162,7 @@ class Pipeline:
         histories, readings = [query.history for query in queries], [query.reading for query in queries]
         known = queries[0].user if len(queries) == 1 else None
         encoded = self._encoder.encode(histories, readings, watch, known)
-        excluded, options = [query.excluded for query in queries], [query.options for query in queries]
-        rows, scores = self._rank(self._scorer.queries(encoded, excluded, options, k))
+        rows, scores = self._rank(KernelQueries(encoded, queries, k))
         watch.lap("score")
         return Found(encoded, rows, scores)
 
@@ -267,31 +242,24 @@ class Pipeline:
     ) -> list[Recommendation]:
         """Answer queries that are read, as `recommend`; there must be at least one."""
         found, k = self._search_all(queries, watch)
-        times: list[dict[str, float] | None] = [{} if timings else None for _ in queries]
-        answers = [
-            self._recommendation(found, b, query.unread, k[b], times[b]) for b, query in enumerate(queries)
-        ]
+        answers = [self._recommendation(found, b, query, k[b]) for b, query in enumerate(queries)]
         if timings:
-            report = watch.report()
-            for taken in times:
-                if taken is not None:
-                    taken.update(report)
+            times = watch.report()
+            return [replace(answer, timings_ms=dict(times)) for answer in answers]
         return answers
 
-    def _rows(self, query: QueryArguments) -> tuple[list[int], int, list[int]]:
-        """Return rows of the history to read, the number of others in it, and rows to exclude."""
+    def _limits(self, query: QueryArguments) -> tuple[_Rows, TagClauses | None]:
+        """Return rows of the history to read, the number of others in it, rows to exclude; and the expression."""
         items, options = self._items, query.options
-        if options.where is not None:
-            self._scorer.check_where(options.where)
+        clauses = None if options.where is None else self._scorer.compile_where(options.where)
         history = rows_of(query.history, "history", items, skip_unknown=options.skip_unknown)
         excluded = rows_of(query.exclude, "exclude", items, skip_unknown=options.skip_unknown)
         if options.exclude_history:
-            excluded += history
-        n_tokens = self._n_tokens
+            excluded = np.concatenate([excluded, history]) if len(excluded) else history
         read = history
-        if history and max(history) >= n_tokens:
-            read = [row for row in history if row < n_tokens]
-        return read, len(history) - len(read), excluded
+        if len(items.ids) > self._n_tokens:  # items were added, maybe to the history too
+            read = history[history < self._n_tokens]
+        return (read, len(history) - len(read), excluded), clauses
 
     def _rank(self, queries: KernelQueries) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Search for each query's k, in one call for all whose k is alike.
@@ -299,6 +267,8 @@ class Pipeline:
         The first of many are what a search for fewer finds, so queries may share the largest k among them; but a
         large one costs (a million items: 0.13 ms for 10, 0.71 ms for 100), so none takes part in twice its own.
         """
+        if max(queries.k) == min(queries.k):
+            return self._ranker.search(queries)
         groups: dict[int, list[int]] = {}
         for b, k in enumerate(queries.k):
             groups.setdefault((k - 1).bit_length(), []).append(b)
@@ -313,34 +283,33 @@ class Pipeline:
 
     def _search_all(self, queries: Sequence[ReadQuery], watch: Stopwatch) -> tuple[Found, list[int]]:
         """Search for as many items as each query asks for or, where those are fewer, as there can be."""
+        asked = [query.options.k for query in queries]
+        if max(asked) <= self._n_items:
+            return self.search(queries, asked, watch), asked
         while True:
             # One more than there are rows stays empty, unless items are added meanwhile.
             limit = self._scorer.catalogue.n_rows + 1
-            k = [min(query.options.k, limit) for query in queries]
+            k = [min(wanted, limit) for wanted in asked]
             found = self.search(queries, k, watch)
-            cut = (b for b, query in enumerate(queries) if k[b] < query.options.k)
+            cut = (b for b, wanted in enumerate(asked) if wanted > limit)
             if not any(found.rows[b, limit - 1] >= 0 for b in cut):
                 return found, k
 
-    def _recommendation(
-        self, answers: Found, b: int, unread: int, k: int, times: dict[str, float] | None
-    ) -> Recommendation:
-        found = answers.rows[b, :k].tolist()
-        if found[-1] < 0:  # fewer than k: the padding is at the end
-            found = found[: found.index(-1)]
-        items, encoded = self._items, answers.encoded
-        reading, cached = encoded.readings[b]
+    def _recommendation(self, answers: Found, b: int, query: ReadQuery, k: int) -> Recommendation:
+        rows = answers.rows[b, :k]
+        ids, titles, tags = self._items.at(rows)  # fewer than k where the rest is padding
+        reading = query.reading
         return Recommendation(
-            items=[items.ids[row] for row in found],
-            titles=[items.titles[row] for row in found],
-            tags=[list(items.tags[row]) for row in found],
-            rows=answers.rows[b, : len(found)],
-            scores=answers.scores[b, : len(found)],
+            items=ids,
+            titles=titles,
+            tags=tags,
+            rows=rows[: len(ids)],
+            scores=answers.scores[b, : len(ids)],
             wishes=() if reading is None else reading.wishes,
-            gates=dict(zip(self._expert_names, encoded.gates[b].tolist(), strict=True)),
+            gates=dict(zip(self._expert_names, answers.encoded.gates[b].tolist(), strict=True)),
             prompt_truncated=reading is not None and reading.truncated,
-            history_truncated=encoded.history_truncated[b],
-            history_unread=unread,
-            prompt_cached=cached,
-            timings_ms=times,
+            history_truncated=len(query.history) > self._history_limit,
+            history_unread=query.unread,
+            prompt_cached=query.cached,
+            timings_ms=None,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,7 @@ from dpr_infer.stopwatch import Stopwatch
 from dpr_infer.user_vectors import UserVectors
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedQueries:
+class EncodedQueries(NamedTuple):
     """What the engines made of B queries.
 
     Attributes
@@ -32,17 +31,11 @@ class EncodedQueries:
         Expert vectors; 0 for a query with a neutral prompt.
     gates : ndarray of float32, shape (B, E)
         Gates, >= 0; exactly 0 for a query with a neutral prompt.
-    readings : list of (PromptReading or None, bool)
-        For each query what its prompt says, None if it is neutral, and whether that came from the cache.
-    history_truncated : list of bool
-        For each query whether its history was longer than the bundle takes.
     """
 
     user: NDArray[np.float32]
     experts: NDArray[np.float32]
     gates: NDArray[np.float32]
-    readings: list[tuple[PromptReading | None, bool]]
-    history_truncated: list[bool]
 
 
 class QueryEncoder:
@@ -93,12 +86,11 @@ class QueryEncoder:
             self._fusion.prepare,
         )
         self._dims = manifest.dims
-        self._history_limit = manifest.history_limit
-        self._users = UserVectors(self._backbone, self._history_limit, self._dims.user)
+        self._users = UserVectors(self._backbone, manifest.history_limit, self._dims.user)
         self.histories = HistoryReader(
             bundle.items,
             self._dims.trained_items,
-            self._history_limit,
+            manifest.history_limit,
             self._users,
             engines.get("backbone_step"),
             self._dims.state,
@@ -106,8 +98,8 @@ class QueryEncoder:
 
     def encode(
         self,
-        histories: Sequence[Sequence[int]],
-        readings: Sequence[tuple[PromptReading | None, bool]],
+        histories: Sequence[NDArray[np.int64]],
+        readings: Sequence[PromptReading | None],
         watch: Stopwatch,
         user: NDArray[np.float32] | None = None,
     ) -> EncodedQueries:
@@ -115,9 +107,9 @@ class QueryEncoder:
 
         Parameters
         ----------
-        histories : sequence of sequence of int, length B >= 1
+        histories : sequence of ndarray of int64, length B >= 1
             Rows of items, oldest first. Of a longer one than the bundle takes, the newest are read.
-        readings : sequence of (PromptReading or None, bool), length B
+        readings : sequence of (PromptReading or None), length B
             What `reader` read from the prompts.
         watch : Stopwatch
             Books the steps "encode_history" and "fuse".
@@ -127,7 +119,7 @@ class QueryEncoder:
         Returns
         -------
         EncodedQueries
-            User vectors, experts, gates and readings.
+            User vectors, experts and gates.
 
         Raises
         ------
@@ -138,21 +130,20 @@ class QueryEncoder:
         if user is None:
             user = self._users.of(histories)
         watch.lap("encode_history")
-        experts, gates = self._fuse(user, [reading for reading, _ in readings])
+        experts, gates = self._fuse(user, readings)
         watch.lap("fuse")
-        truncated = [len(history) > self._history_limit for history in histories]
-        return EncodedQueries(user, experts, gates, list(readings), truncated)
+        return EncodedQueries(user, experts, gates)
 
     def _fuse(
         self, user: NDArray[np.float32], readings: Sequence[PromptReading | None]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return experts (B, E, item) and gates (B, E), 0 where there is no reading."""
-        steered = [(b, reading) for b, reading in enumerate(readings) if reading is not None]
+        steered = [reading for reading in readings if reading is not None]
         if len(steered) == len(readings):
-            return self._fusion.run(user, [reading for _, reading in steered])
+            return self._fusion.run(user, steered)
         experts = np.zeros((len(readings), self._dims.experts, self._dims.item), dtype=np.float32)
         gates = np.zeros((len(readings), self._dims.experts), dtype=np.float32)
         if steered:
-            rows = [b for b, _ in steered]
-            experts[rows], gates[rows] = self._fusion.run(user[rows], [reading for _, reading in steered])
+            rows = [b for b, reading in enumerate(readings) if reading is not None]
+            experts[rows], gates[rows] = self._fusion.run(user[rows], steered)
         return experts, gates

@@ -5,18 +5,23 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import SupportsIndex
+from typing import NamedTuple, SupportsIndex
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dpr_infer.errors import QueryError, QueryTypeError, UnknownItemError
 from dpr_infer.items import ItemTable
 from dpr_infer.prompt_text import Prompt, Turn, check_prompt_type
 
 Exclude = Iterable[str] | Sequence[Iterable[str]]
+Ids = list[str] | tuple[str, ...]
+
+_NO_ROWS: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+_NO_ROWS.flags.writeable = False  # one for all
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """The options of a query, checked.
 
     Attributes
@@ -43,25 +48,24 @@ class Options:
     where: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class QueryArguments:
+class QueryArguments(NamedTuple):
     """One query of a call.
 
     Attributes
     ----------
-    history : list of object
+    history : list or tuple of object
         Item ids, oldest first; not checked yet.
     prompt : Prompt or None
         The prompt; not checked yet.
-    exclude : list of object
+    exclude : list or tuple of object
         Item ids never to return; not checked yet.
     options : Options
         Everything else.
     """
 
-    history: list[str]
+    history: Ids
     prompt: Prompt | None
-    exclude: list[str]
+    exclude: Ids
     options: Options
 
 
@@ -91,17 +95,17 @@ def check_options(
     QueryError
         Saying which option is wrong, what is expected and what was got.
     """
-    for name, value in (("steer", steer), ("unknown_items", unknown_items)):
-        choices = ("soft", "strict") if name == "steer" else ("error", "skip")
-        if value not in choices:
-            raise QueryError(f'{name} must be "{choices[0]}" or "{choices[1]}"; got {value!r}')
+    if steer not in ("soft", "strict"):
+        raise QueryError(f'steer must be "soft" or "strict"; got {steer!r}')
+    if unknown_items not in ("error", "skip"):
+        raise QueryError(f'unknown_items must be "error" or "skip"; got {unknown_items!r}')
     if not isinstance(exclude_history, bool):
         raise QueryTypeError(f"exclude_history must be True or False; got {exclude_history!r}")
     if where is not None and not isinstance(where, str):
         raise QueryTypeError(f"where must be a str or None; got {type(where).__name__}")
     return Options(
-        _check_k(k),
-        _check_strength(strength),
+        k if type(k) is int and k >= 1 else _check_k(k),
+        strength if type(strength) is float and 0 <= strength < math.inf else _check_strength(strength),
         steer == "strict",
         exclude_history,
         unknown_items == "skip",
@@ -139,8 +143,14 @@ def check_count(name: str, value: object, least: int) -> None:
         raise QueryError(f"{name} must be an int >= {least}; got {value!r}")
 
 
-def one_list(value: object, what: str) -> list[str]:
-    """Return a collection of item ids as a list, refusing a bare string, which would fall into characters."""
+def one_list(value: object, what: str) -> Ids:
+    """Return a collection of item ids as a list, refusing a bare string, which would fall into characters.
+
+    A list or a tuple is returned as it is: a copy of a long one costs more than finding its rows, which is all that is
+    done with it.
+    """
+    if isinstance(value, list | tuple):
+        return value
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise QueryTypeError(f"{what} must be a collection of item ids; got {value!r}")
     return list(value)
@@ -183,7 +193,7 @@ def per_query_prompts(prompts: Turn | Sequence[Prompt | None] | None, count: int
     return listed
 
 
-def per_query_excludes(exclude: Exclude, count: int) -> list[list[str]]:
+def per_query_excludes(exclude: Exclude, count: int) -> list[Ids]:
     """Return one list of ids a query. Ids stand for all queries; collections of ids are one for each.
 
     Parameters
@@ -195,8 +205,8 @@ def per_query_excludes(exclude: Exclude, count: int) -> list[list[str]]:
 
     Returns
     -------
-    list of list of str
-        `count` lists.
+    list of (list or tuple of str)
+        `count` of them.
 
     Raises
     ------
@@ -254,12 +264,12 @@ def list_queries(
     return [QueryArguments(history, prompt, excluded, options) for history, prompt, excluded in per_query]
 
 
-def rows_of(ids: list[str], what: str, items: ItemTable, *, skip_unknown: bool) -> list[int]:
+def rows_of(ids: Ids, what: str, items: ItemTable, *, skip_unknown: bool) -> NDArray[np.int64]:
     """Map external item ids to rows.
 
     Parameters
     ----------
-    ids : list of str
+    ids : list or tuple of str
         The ids.
     what : str
         Name of the argument, for messages.
@@ -270,7 +280,7 @@ def rows_of(ids: list[str], what: str, items: ItemTable, *, skip_unknown: bool) 
 
     Returns
     -------
-    list of int
+    ndarray of int64, shape (n,)
         Rows in the order of the ids; repetitions stay.
 
     Raises
@@ -280,17 +290,18 @@ def rows_of(ids: list[str], what: str, items: ItemTable, *, skip_unknown: bool) 
     UnknownItemError
         If ids are unknown and not to be skipped.
     """
-    row_of = items.row_of
-    try:
-        return [row_of[item_id] for item_id in ids]
-    except (KeyError, TypeError):  # TypeError: not hashable
-        pass
+    if not ids:
+        return _NO_ROWS
+    rows = items.rows_of(ids)
+    if rows is not None:
+        return rows
+    ids = list(ids)  # another thread may change it
     for position, item_id in enumerate(ids):
         if not isinstance(item_id, str):
             raise QueryTypeError(f"{what}[{position}] must be an item id, a str; got {item_id!r}")
     # Each id is looked up once: another thread may remove or add it meanwhile.
-    found = [row_of.get(item_id) for item_id in ids]
+    found = [items.row_of.get(item_id) for item_id in ids]
     unknown = tuple(dict.fromkeys(i for i, row in zip(ids, found, strict=True) if row is None))
     if unknown and not skip_unknown:
         raise UnknownItemError(what, unknown, items.removed_ids)
-    return [row for row in found if row is not None]
+    return np.array([row for row in found if row is not None], dtype=np.int64)

@@ -11,10 +11,11 @@ import numpy as np
 
 from dpr_infer.errors import QueryError
 from dpr_infer.history_reading import HistoryReading
-from dpr_infer.pipeline import Pipeline, ReadQuery
+from dpr_infer.pipeline import Pipeline
 from dpr_infer.prompt_text import Prompt, Turn, check_turns
+from dpr_infer.read_query import ReadQuery
 from dpr_infer.reload import Reloadable
-from dpr_infer.request import QueryArguments, check_options, one_list, rows_of
+from dpr_infer.request import Ids, QueryArguments, check_options, one_list, rows_of
 from dpr_infer.stopwatch import Stopwatch
 from dpr_infer.types import Recommendation, Wish
 
@@ -157,7 +158,7 @@ class UserSession:
             reading = self._read_history(pipeline, watch)
         return pipeline.answer([_joined(rest, reading)], watch, timings=timings)[0]
 
-    def _append(self, ids: list[str], what: str) -> None:
+    def _append(self, ids: Ids, what: str) -> None:
         """Add ids to the history if they are known; `what` names them in messages."""
         rows_of(ids, what, self._recommender._bundle.items, skip_unknown=self._skip_unknown)
         with self._lock:
@@ -235,7 +236,6 @@ def _joined(rest: ReadQuery, reading: HistoryReading) -> ReadQuery:
     """Put the history into a query that was read without it."""
     excluded = rest.excluded
     if rest.options.exclude_history:
-        more = np.array(excluded, dtype=np.int64)
-        excluded = np.concatenate([more, reading.seen]) if len(more) else reading.seen
+        excluded = np.concatenate([excluded, reading.rows]) if len(excluded) else reading.rows
     unread = len(reading.rows) - len(reading.read)
-    return ReadQuery(reading.read, unread, excluded, rest.reading, rest.options, reading.user)
+    return rest._replace(history=reading.read, unread=unread, excluded=excluded, user=reading.user)

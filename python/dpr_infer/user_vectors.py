@@ -29,12 +29,12 @@ class UserVectors:
         self._limit = limit
         self._width = width
 
-    def of(self, histories: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+    def of(self, histories: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
         """Read histories, equal ones once: those of one user who asks in several ways, of all new users.
 
         Parameters
         ----------
-        histories : sequence of sequence of int, length B >= 1
+        histories : sequence of ndarray of int64, length B >= 1
             Rows of items, oldest first. Of a longer one than the backbone takes, the newest are read.
 
         Returns
@@ -49,14 +49,18 @@ class UserVectors:
         """
         kept = [history[-self._limit :] for history in histories]
         if len(kept) == 1:
-            (user,) = self._backbone.run({"items": _tokens(kept)})
-            return user
-        number_of: dict[tuple[int, ...], int] = {}
-        numbers = [number_of.setdefault(tuple(history), len(number_of)) for history in kept]
-        users = self._of_different(list(number_of))
-        return users if len(number_of) == len(kept) else users[numbers]
+            return self._backbone.run({"items": _tokens(kept)})[0]
+        number_of: dict[bytes, int] = {}
+        numbers: list[int] = []
+        different: list[NDArray[np.int64]] = []
+        for history in kept:
+            numbers.append(number_of.setdefault(history.tobytes(), len(different)))
+            if numbers[-1] == len(different):
+                different.append(history)
+        users = self._of_different(different)
+        return users if len(different) == len(kept) else users[numbers]
 
-    def _of_different(self, kept: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+    def _of_different(self, kept: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
         user = np.empty((len(kept), self._width), dtype=np.float32)
         for which in self._groups([len(history) for history in kept]):
             (user[which],) = self._backbone.run({"items": _tokens([kept[b] for b in which])})
@@ -67,17 +71,13 @@ class UserVectors:
         return length_groups(lengths) if self._backbone.on_cpu else [list(range(len(lengths)))]
 
 
-def _tokens(histories: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+def _tokens(histories: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     """Return the backbone's tokens (B, L): row + 1, padded on the left with 0."""
     # A user without a history is one pad token, for which the backbone has learned what to say.
-    if len(histories) == 1 and histories[0]:
-        items = np.array(histories[0], dtype=np.int64)[None]
-        items += 1
-        return items
+    if len(histories) == 1 and len(histories[0]):
+        return (histories[0] + 1)[None]
     length = max(1, max(map(len, histories)))
     items = np.zeros((len(histories), length), dtype=np.int64)
     for line, history in zip(items, histories, strict=True):
-        if history:
-            line[length - len(history) :] = history
-            line[length - len(history) :] += 1
+        line[length - len(history) :] = history + 1
     return items

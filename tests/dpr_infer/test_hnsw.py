@@ -45,7 +45,7 @@ def copied(path, tmp_path) -> Path:
 
 def start_of(recommender) -> np.ndarray:
     """The user vector of an empty history."""
-    return recommender._pipeline._encoder.encode([[]], [(None, False)], Stopwatch()).user[0]
+    return recommender._pipeline._encoder.encode([np.empty(0, np.int64)], [None], Stopwatch()).user[0]
 
 
 def recall(recommender, exact, k=5) -> float:
@@ -85,7 +85,7 @@ def asked(path, monkeypatch):
     search = recommender._pipeline._scorer.search
 
     def remember(queries, *, allowed=None):
-        calls.append((len(queries.user), None if allowed is None else [len(rows) for rows in allowed]))
+        calls.append((len(queries.asked), None if allowed is None else [len(rows) for rows in allowed]))
         return search(queries, allowed=allowed)
 
     monkeypatch.setattr(recommender._pipeline._scorer, "search", remember)

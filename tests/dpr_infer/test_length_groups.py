@@ -85,5 +85,5 @@ def test_an_accelerator_gets_one_call():
             self.calls.append(feed["items"].shape)
             return [np.zeros((len(feed["items"]), 3), dtype=np.float32)]
 
-    user_vectors.UserVectors(Accelerator(), 600, 3).of([[1], [2] * 500, [3, 4]])
+    user_vectors.UserVectors(Accelerator(), 600, 3).of([np.array(rows) for rows in ([1], [2] * 500, [3, 4])])
     assert Accelerator.calls == [(3, 500)]

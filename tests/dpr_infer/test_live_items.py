@@ -26,7 +26,8 @@ def towards(recommender, history, length=100.0) -> np.ndarray:
     rows = [recommender.items.row_of[item_id] for item_id in history]
     vector = np.zeros((1, WIDTH), np.float32)
     vector[0, :8] = (
-        length * recommender._pipeline._encoder.encode([rows], [(None, False)], Stopwatch()).user[0]
+        length
+        * recommender._pipeline._encoder.encode([np.array(rows, dtype=np.int64)], [None], Stopwatch()).user[0]
     )
     return vector
 
@@ -73,7 +74,10 @@ def test_without_vectors_the_tags_say_where_an_item_is(fresh, history):
     if alike is not None:
         np.testing.assert_allclose(vectors[alike, 8:], expected, rtol=0, atol=1e-6)
     reading = fresh._pipeline.read_prompt("comedy")
-    experts, gates = fresh._pipeline._encoder.encode([[]], [(reading, False)], Stopwatch()).experts[0, 0], 4.0
+    experts, gates = (
+        fresh._pipeline._encoder.encode([np.empty(0, np.int64)], [reading], Stopwatch()).experts[0, 0],
+        4.0,
+    )
     answer = fresh.query([], "comedy", k=43)
     for item, side in (("b", expected), ("c", np.zeros(8))):
         want = gates * float(experts[8:].astype(np.float64) @ side)

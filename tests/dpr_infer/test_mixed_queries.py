@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import tiny_bundle
 from dpr_infer import DprError, EngineError, Query, QueryTypeError, Recommender, UnknownItemError
 from dpr_infer.request import QueryArguments, check_options
+from dpr_infer.scoring import KernelQueries
 from dpr_infer.stopwatch import Stopwatch
 
 N = 40
@@ -101,7 +102,7 @@ def test_a_larger_k_beside_it_changes_no_bit(both, index, monkeypatch):
     read, watch = pipeline.read(asked, Stopwatch()), Stopwatch()
     encoded = pipeline._encoder.encode([q.history for q in read], [q.reading for q in read], watch)
     k = [1, 2, 3, 4, 7, 9, 15, 16, 17, 30, 40, 50]
-    together = pipeline._scorer.queries(encoded, [q.excluded for q in read], [q.options for q in read], k)
+    together = KernelQueries(encoded, read, k)
     rows, scores = pipeline._rank(together)
     one_call = pipeline._ranker.search(together)
     for b, count in enumerate(k):
