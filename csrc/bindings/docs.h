@@ -403,4 +403,18 @@ Raises
 IndexError
     When a row is not of these lists.)";
 
+inline constexpr char kHistoryTokens[] = R"(Make a backbone's tokens of histories.
+
+Parameters
+----------
+histories : sequence of ndarray of int64, length B
+    Rows of items, oldest first.
+limit : int
+    Most items that are read, the newest.
+
+Returns
+-------
+ndarray of int64, shape (B, L)
+    Row + 1, padded on the left with 0 to the longest of what is read, and to at least 1.)";
+
 }  // namespace dpr::docs

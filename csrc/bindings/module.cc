@@ -27,4 +27,5 @@ PYBIND11_MODULE(_core, module) {
   bind_catalogue(module);
   bind_row_table(module);
   bind_items_at(module);
+  bind_history_tokens(module);
 }

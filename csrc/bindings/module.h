@@ -10,5 +10,6 @@ void bind_index(pybind11::module_& module);
 void bind_catalogue(pybind11::module_& module);
 void bind_row_table(pybind11::module_& module);
 void bind_items_at(pybind11::module_& module);
+void bind_history_tokens(pybind11::module_& module);
 
 }  // namespace dpr

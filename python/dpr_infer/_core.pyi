@@ -11,7 +11,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['Catalogue', 'RowTable', 'ScoreRule', 'SearchCounters', 'TagFilter', 'build_index', 'items_at', 'simd_level', 'supported_simd_levels']
+__all__: list[str] = ['Catalogue', 'RowTable', 'ScoreRule', 'SearchCounters', 'TagFilter', 'build_index', 'history_tokens', 'items_at', 'simd_level', 'supported_simd_levels']
 class ScoreRule:
     """
     What the experts of a bundle do to a score: roles, biases, and phi.
@@ -460,6 +460,22 @@ def build_index(vectors: numpy.typing.NDArray[numpy.float32], *, parts: collecti
         When `vectors` is not an array of float32.
     ValueError
         When a shape or a value is not as above.
+    """
+def history_tokens(histories: collections.abc.Iterable[typing.Annotated[numpy.typing.ArrayLike, numpy.int64]], limit: typing.SupportsInt | typing.SupportsIndex) -> numpy.typing.NDArray[numpy.int64]:
+    """
+    Make a backbone's tokens of histories.
+    
+    Parameters
+    ----------
+    histories : sequence of ndarray of int64, length B
+        Rows of items, oldest first.
+    limit : int
+        Most items that are read, the newest.
+    
+    Returns
+    -------
+    ndarray of int64, shape (B, L)
+        Row + 1, padded on the left with 0 to the longest of what is read, and to at least 1.
     """
 def items_at(ids: list[str], titles: list[str], tags: list[tuple[str, ...]], rows: numpy.typing.NDArray[numpy.int64]) -> tuple[list[str], list[str], list[list[str]]]:
     """

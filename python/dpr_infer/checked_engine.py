@@ -64,7 +64,8 @@ class CheckedEngine:
         if len(given) != len(self._expected):
             raise EngineError(f"{self._name} must give {len(self._expected)} outputs; got {len(given)}")
         batch = (len(feed[self._batch_of]),)
-        for output, (port, dtype, sizes) in zip(given, self._expected, strict=True):
+        for number, (port, dtype, sizes) in enumerate(self._expected):
+            output = given[number]
             # Most shapes are known but for the batch; this runs twice in every query.
             if output.shape == batch + sizes and output.dtype is dtype:
                 continue

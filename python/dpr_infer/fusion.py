@@ -75,9 +75,9 @@ class SplitFusion:
 
     def run(self, user: NDArray[np.float32], readings: Sequence[PromptReading]) -> Experts:
         """Return experts (b, E, item) and gates (b, E)."""
-        (first, *others) = readings
-        if first.share is not None and not others:
-            feed = first.share.feed
+        share = readings[0].share
+        if share is not None and len(readings) == 1:
+            feed = share.feed
         else:
             feed = self._batch([reading.share for reading in readings if reading.share is not None])
         experts, gates = self._of_user.run({"user": user, **feed})

@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dpr_infer.engine import Engine
-from dpr_infer.errors import EngineError
+from dpr_infer.errors import EngineError, QueryError
 from dpr_infer.exact_turns import exact_reading
 from dpr_infer.manifest import Manifest
 from dpr_infer.prompt_cache import PromptCache
+from dpr_infer.prompt_encoding import TOGETHER, Outputs, PromptEncoding
 from dpr_infer.prompt_reading import PromptReading, WishRule
 from dpr_infer.prompt_text import Prompt, Role, Turn, as_turns, check_prompt, check_turns, spoken
 from dpr_infer.prompt_tokenizer import PromptTokenizer
@@ -23,10 +24,13 @@ from dpr_infer.turns import merge_turns
 
 # A prompt to look up: its text, or its turns, exact ones as pairs of tag and role.
 _Key = str | tuple[str | tuple[tuple[str, Role], ...], ...]
+# Readings of texts that no cache has yet.
+NewReadings = Mapping[str, PromptReading]
+NOTHING_NEW: NewReadings = {}
 
 
 class PromptReader:
-    """Tokenises and encodes prompts, one by one, so that a reading never depends on what is read beside it.
+    """Tokenises and encodes prompts. A reading never depends on what is read beside it.
 
     Parameters
     ----------
@@ -59,8 +63,7 @@ class PromptReader:
         prepare: Callable[[PromptReading], PromptReading],
     ) -> None:
         self._tokenizer = PromptTokenizer(tokenizer, manifest.prompt_token_limit)
-        self._engine = engine
-        self._tag_embeddings = tag_embeddings
+        self._encoding = PromptEncoding(engine, tag_embeddings)
         self._rule = WishRule(manifest.tags, manifest.wish_threshold, manifest.dims.tag_words)
         self._token_limit = manifest.prompt_token_limit
         self._token_width = manifest.dims.token
@@ -70,7 +73,9 @@ class PromptReader:
         self._turns: PromptCache[str, PromptReading] = PromptCache(cache_size)
         self._prompts: PromptCache[_Key, PromptReading] = PromptCache(cache_size)
 
-    def read(self, prompt: Prompt | None, watch: Stopwatch) -> tuple[PromptReading | None, bool]:
+    def read(
+        self, prompt: Prompt | None, watch: Stopwatch, new: NewReadings = NOTHING_NEW
+    ) -> tuple[PromptReading | None, bool]:
         """Read a prompt.
 
         Parameters
@@ -79,6 +84,8 @@ class PromptReader:
             The turn, or the turns. None, no turn, and a text that is blank or has no token are neutral.
         watch : Stopwatch
             Books the steps "tokenise" and "encode_prompt".
+        new : mapping of str to PromptReading
+            What `read_new` read.
 
         Returns
         -------
@@ -102,7 +109,7 @@ class PromptReader:
         kept = self._prompts.get(key)
         if kept is not None:
             return kept, True
-        reading, cached = self._read_turns(turns, watch)
+        reading, cached = self._read_turns(turns, watch, new)
         if reading is None:
             return None, False
         watch.skip()
@@ -110,6 +117,54 @@ class PromptReader:
         watch.lap("encode_prompt")
         self._prompts.put(key, reading)
         return reading, cached
+
+    def read_new(self, prompts: Iterable[Prompt | None], watch: Stopwatch) -> NewReadings:
+        """Read the texts of several prompts that no cache has, those of one length together.
+
+        Parameters
+        ----------
+        prompts : iterable of prompts
+            As for `read`; what can't be read is passed over, for `read` tells of it.
+        watch : Stopwatch
+            Books the steps "tokenise" and "encode_prompt".
+
+        Returns
+        -------
+        mapping of str to PromptReading
+            Readings by text, bit for bit those of `read`; empty where there are too few to gain by it.
+        """
+        texts = dict.fromkeys(text for prompt in prompts for text in self._new_texts(prompt))
+        if len(texts) < TOGETHER:
+            return NOTHING_NEW
+        try:
+            watch.skip()
+            tokenised = {text: self._tokenizer.encode(text) for text in texts}
+            watch.lap("tokenise")
+            tokenised = {text: (ids, cut) for text, (ids, cut) in tokenised.items() if ids}
+            outputs = self._encoding.all([tuple(ids) for ids, _ in tokenised.values()])
+            readings = {
+                text: self._reading(output, truncated=cut)
+                for (text, (_, cut)), output in zip(tokenised.items(), outputs, strict=True)
+            }
+            watch.lap("encode_prompt")
+        except EngineError:
+            return NOTHING_NEW  # read alone, the one at fault fails alone
+        return readings
+
+    def _new_texts(self, prompt: Prompt | None) -> list[str]:
+        """Return the texts of a prompt that the encoder would be run for."""
+        if prompt is None or (isinstance(prompt, str) and prompt in self._prompts):
+            return []
+        try:
+            turns = (prompt,) if isinstance(prompt, str) else check_turns(prompt)
+            turns = turns[last_start_over(turns) :]
+            texts = [turn if isinstance(turn, str) else spoken(turn) for turn in turns]
+            texts = [text for text in texts if text not in self._turns and text and not text.isspace()]
+            for text in texts:
+                check_prompt(text)
+        except QueryError:
+            return []
+        return texts
 
     def forget(self) -> None:
         """Empty the cache."""
@@ -132,11 +187,15 @@ class PromptReader:
         texts = (turn if isinstance(turn, str) else spoken(turn) for turn in as_turns(prompt))
         return all(text in self._turns or not text or text.isspace() for text in texts)
 
-    def _read_turns(self, turns: Sequence[Turn], watch: Stopwatch) -> tuple[PromptReading | None, bool]:
+    def _read_turns(
+        self, turns: Sequence[Turn], watch: Stopwatch, new: NewReadings
+    ) -> tuple[PromptReading | None, bool]:
         readings, all_cached = [], True
         for turn in turns[last_start_over(turns) :]:
             reading, cached = (
-                self._read_text(turn, watch) if isinstance(turn, str) else self._read_exact(turn, watch)
+                self._read_text(turn, watch, new)
+                if isinstance(turn, str)
+                else self._read_exact(turn, watch, new)
             )
             if reading is not None:
                 readings.append(reading)
@@ -145,16 +204,25 @@ class PromptReader:
             return None, False
         return merge_turns(readings, self._rule, self._token_limit), all_cached
 
-    def _read_exact(self, turn: Mapping[str, Role], watch: Stopwatch) -> tuple[PromptReading, bool]:
+    def _read_exact(
+        self, turn: Mapping[str, Role], watch: Stopwatch, new: NewReadings
+    ) -> tuple[PromptReading, bool]:
         text = spoken(turn)
-        said, cached = self._read_text(text, watch)
+        said, cached = self._read_text(text, watch, new)
         return exact_reading(turn, said, self._rule, self._token_width), cached or not text
 
-    def _read_text(self, text: str, watch: Stopwatch) -> tuple[PromptReading | None, bool]:
+    def _read_text(self, text: str, watch: Stopwatch, new: NewReadings) -> tuple[PromptReading | None, bool]:
         kept = self._turns.get(text)
-        return (kept, True) if kept is not None else (self._read_new(text, watch), False)
+        if kept is not None:
+            return kept, True
+        reading = new.get(text)
+        if reading is None:
+            reading = self._read_alone(text, watch)
+        if reading is not None:
+            self._turns.put(text, reading)
+        return reading, False
 
-    def _read_new(self, prompt: str, watch: Stopwatch) -> PromptReading | None:
+    def _read_alone(self, prompt: str, watch: Stopwatch) -> PromptReading | None:
         check_prompt(prompt)
         if not prompt or prompt.isspace():
             return None
@@ -163,19 +231,13 @@ class PromptReader:
         watch.lap("tokenise")
         if not ids:
             return None
-        reading = self._encode(np.array([ids], dtype=np.int64), truncated)
+        reading = self._reading(self._encoding.alone(tuple(ids)), truncated=truncated)
         watch.lap("encode_prompt")
-        self._turns.put(prompt, reading)
         return reading
 
-    def _encode(self, input_ids: NDArray[np.int64], truncated: bool) -> PromptReading:
-        tokens, wish, *more = self._engine.run(
-            {
-                "input_ids": input_ids,
-                "attention_mask": np.ones_like(input_ids),
-                "tag_embeddings": self._tag_embeddings,
-            }
-        )
+    def _reading(self, outputs: Outputs, *, truncated: bool) -> PromptReading:
+        """Return the reading of a prompt for which the encoder gave this, a batch of one."""
+        tokens, wish, *more = outputs
         # Formats before version 3 do not say what a prompt takes back.
         released = more[0] if more else self._nothing[None]
         if not (np.isfinite(tokens).all() and np.isfinite(wish).all() and np.isfinite(released).all()):

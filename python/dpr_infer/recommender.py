@@ -341,5 +341,5 @@ class Recommender(MixedQueries, UserSessions, LiveItems):
         if not queries:
             return np.empty((0, options.k), dtype=np.int64), np.empty((0, options.k), dtype=np.float32)
         watch, pipeline = Stopwatch(), self._pipeline  # a reload between the steps must not show
-        found = pipeline.search(pipeline.read(queries, watch), [options.k] * len(queries), watch)
-        return found.rows, found.scores
+        _, rows, scores = pipeline.search(pipeline.read(queries, watch), [options.k] * len(queries), watch)
+        return rows, scores

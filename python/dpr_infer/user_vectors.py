@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from dpr_infer._core import history_tokens
 from dpr_infer.checked_engine import CheckedEngine
 from dpr_infer.length_groups import length_groups
 
@@ -47,37 +48,28 @@ class UserVectors:
         EngineError
             If the engine fails.
         """
-        kept = [history[-self._limit :] for history in histories]
-        if len(kept) == 1:
-            return self._backbone.run({"items": _tokens(kept)})[0]
+        if len(histories) == 1:
+            return self._run(histories)
         number_of: dict[bytes, int] = {}
         numbers: list[int] = []
         different: list[NDArray[np.int64]] = []
-        for history in kept:
+        for history in histories:
+            history = history[-self._limit :]
             numbers.append(number_of.setdefault(history.tobytes(), len(different)))
             if numbers[-1] == len(different):
                 different.append(history)
         users = self._of_different(different)
-        return users if len(different) == len(kept) else users[numbers]
+        return users if len(different) == len(histories) else users[numbers]
 
-    def _of_different(self, kept: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
-        user = np.empty((len(kept), self._width), dtype=np.float32)
-        for which in self._groups([len(history) for history in kept]):
-            (user[which],) = self._backbone.run({"items": _tokens([kept[b] for b in which])})
+    def _of_different(self, histories: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
+        user = np.empty((len(histories), self._width), dtype=np.float32)
+        for which in self._groups([len(history) for history in histories]):
+            user[which] = self._run([histories[b] for b in which])
         return user
+
+    def _run(self, histories: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
+        return self._backbone.run({"items": history_tokens(histories, self._limit)})[0]
 
     def _groups(self, lengths: Sequence[int]) -> list[list[int]]:
         """Return what goes into a call together. An accelerator is better kept busy with padding."""
         return length_groups(lengths) if self._backbone.on_cpu else [list(range(len(lengths)))]
-
-
-def _tokens(histories: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Return the backbone's tokens (B, L): row + 1, padded on the left with 0."""
-    # A user without a history is one pad token, for which the backbone has learned what to say.
-    if len(histories) == 1 and len(histories[0]):
-        return (histories[0] + 1)[None]
-    length = max(1, max(map(len, histories)))
-    items = np.zeros((len(histories), length), dtype=np.int64)
-    for line, history in zip(items, histories, strict=True):
-        line[length - len(history) :] = history + 1
-    return items

@@ -1,4 +1,4 @@
-# RowTable against a dict, and items_at against indexing.
+# RowTable against a dict, items_at against indexing, history_tokens against what it says.
 from __future__ import annotations
 
 import sys
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpr_infer._core import RowTable, items_at
+from dpr_infer._core import RowTable, history_tokens, items_at
 
 IDS = st.text(st.sampled_from("ab\xe9\u20ac\U0001f600"), max_size=4)  # one to four bytes a character
 
@@ -96,6 +96,11 @@ def test_what_is_no_plain_str_is_left_to_others():
             TypeError,
             "^rows: expected dtype int64, got int32$",
         ),
+        (
+            lambda: history_tokens([np.zeros(2, np.int32)], 5),
+            TypeError,
+            "^histories: expected dtype int64, got int32$",
+        ),
     ],
 )
 def test_errors(call, error, message):
@@ -130,3 +135,12 @@ def test_items_at_rows(rows, padding):
     got = items_at(ids, titles, tags, np.array([*rows, *[-1] * padding], dtype=np.int64))
     assert got == ([ids[r] for r in rows], [titles[r] for r in rows], [list(tags[r]) for r in rows])
     assert all(a is not b for a, b in zip(got[2], got[2][1:], strict=False))
+
+
+@given(st.lists(st.lists(st.integers(0, 99), max_size=9), min_size=1, max_size=5), st.integers(1, 9))
+def test_history_tokens(histories, limit):
+    tokens = history_tokens([np.array(history, dtype=np.int64) for history in histories], limit)
+    read = [[row + 1 for row in history[-limit:]] for history in histories]
+    longest = max([1, *map(len, read)])
+    assert tokens.dtype == np.int64
+    assert tokens.tolist() == [[0] * (longest - len(line)) + line for line in read]

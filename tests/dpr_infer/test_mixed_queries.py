@@ -171,7 +171,7 @@ def test_a_failing_engine_is_told_to_each(fresh, monkeypatch):
 def test_what_an_engine_cannot_do_together_it_does_apart(fresh, monkeypatch):
     """Prompts are read once, however often their queries are tried."""
     encoder = fresh._pipeline._encoder
-    run, read = encoder._backbone.run, encoder.reader._engine.run
+    run, read = encoder._backbone.run, encoder.reader._encoding._engine.run
     reads = []
 
     def fail_on_one(feed):
@@ -180,7 +180,7 @@ def test_what_an_engine_cannot_do_together_it_does_apart(fresh, monkeypatch):
         return run(feed)
 
     monkeypatch.setattr(encoder._backbone, "run", fail_on_one)
-    monkeypatch.setattr(encoder.reader._engine, "run", lambda feed: reads.append(1) or read(feed))
+    monkeypatch.setattr(encoder.reader._encoding._engine, "run", lambda feed: reads.append(1) or read(feed))
     prompts = ["comedy", "war", "drama", "no war"]
     answers = fresh.query_each([Query(history=[IDS[5 + b]], prompt=p) for b, p in enumerate(prompts)])
     assert [isinstance(answer, EngineError) for answer in answers] == [False, False, True, False]

@@ -86,14 +86,14 @@ def test_bad_tokenizer_is_a_bundle_error(copy):
 @pytest.mark.parametrize("output", [0, 1, 2])
 def test_encoder_that_gives_nan_is_told(fresh, history, monkeypatch, output):
     reader = fresh._pipeline._encoder.reader
-    run = reader._engine.run
+    run = reader._encoding._engine.run
 
     def spoiled(feed):
         outputs = run(feed)
         outputs[output].flat[0] = float("nan")
         return outputs
 
-    monkeypatch.setattr(reader._engine, "run", spoiled)
+    monkeypatch.setattr(reader._encoding._engine, "run", spoiled)
     with pytest.raises(EngineError, match="finite"):
         fresh.query(history, "comedy")
     assert not reader.knows("comedy")

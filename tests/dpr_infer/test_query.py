@@ -61,7 +61,7 @@ def test_neutral_prompt_runs_no_prompt_engine(fresh, history, monkeypatch):
         raise AssertionError("an engine ran")
 
     monkeypatch.setattr(fresh._pipeline._encoder._fusion, "run", fail)
-    monkeypatch.setattr(fresh._pipeline._encoder.reader._engine, "run", fail)
+    monkeypatch.setattr(fresh._pipeline._encoder.reader._encoding._engine, "run", fail)
     for prompt in (None, "", "   "):
         fresh.query(history, prompt)
     with pytest.raises(AssertionError, match="an engine ran"):

@@ -140,7 +140,7 @@ def test_turns_are_cached_by_their_own_text(fresh, history, monkeypatch):
     def fail(feed):
         raise AssertionError("the encoder ran")
 
-    monkeypatch.setattr(fresh._pipeline._encoder.reader._engine, "run", fail)
+    monkeypatch.setattr(fresh._pipeline._encoder.reader._encoding._engine, "run", fail)
     fresh.query(history, ["comedy", "drama", "no war"])
     with pytest.raises(AssertionError, match="the encoder ran"):
         fresh.query(history, ["comedy", "western"])

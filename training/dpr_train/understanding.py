@@ -161,7 +161,9 @@ class UnderstandingHead(nn.Module):
         match = torch.matmul(tag, token.transpose(1, 2)) * self.match_scale + self.match_bias
         match = match.masked_fill(padding, self._PADDING)  # (B, G, T)
         where = torch.softmax(match, dim=-1)
-        presence = (where * match).sum(-1)  # (B, G), between the mean and the largest logit
+        # (B, G), between the mean and the largest logit. A product for every tag and prompt: onnxruntime sums rows of
+        # odd length in an order that depends on the rows before; what a prompt says must not depend on its batch.
+        presence = torch.matmul(where[:, :, None], match[..., None])[..., 0, 0]
         roles = self.reader.roles(tokens)  # (B, T, 3)
         polarity = torch.matmul(where, torch.softmax(roles, dim=-1))  # (B, G, 3)
         return Understanding(
