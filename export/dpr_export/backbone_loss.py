@@ -41,6 +41,7 @@ class BackboneLoss(Loss):
     """
 
     part: ClassVar[str] = "backbone"
+    way_out: ClassVar[str] = "--backbone fp32"
 
     queries: int
     overlap: float

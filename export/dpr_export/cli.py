@@ -60,7 +60,8 @@ def export(
             min=0.0,
             max=1.0,
             help="Most that int8 may lose. Prompt encoder, on validation prompts: share of prompts whose wishes "
-            "change, polarity, top 10, obedience. Backbone, on the bundle's histories: top 10, share of NDCG@10.  "
+            "change, polarity, top 10, obedience. Backbone, on the bundle's histories: top 10, share of NDCG@10. "
+            "Both together: top 10, obedience.  "
             f"[default: {INT8_LOSS}]",
         ),
     ] = None,
@@ -172,6 +173,8 @@ def _report(out: Path, rows: list[ParityRow], seconds: float) -> None:
     for part, table in (("prompt_encoder", _loss_table), ("backbone", _backbone_table)):
         if "int8" in manifest.get(part, {}):
             console.print(table(manifest[part]["int8"]))
+    if "int8_with_prompt_encoder" in manifest.get("backbone", {}):
+        console.print(_joint_table(manifest["backbone"]["int8_with_prompt_encoder"]))
     size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
     _print(f"Bundle: {out}  ({size:.1f} MB, {seconds:.0f} s)")
 
@@ -230,6 +233,14 @@ def _backbone_table(loss: dict[str, Any]) -> Table:
     table.add_row("top 10 in common", "", f"{loss['overlap']:.1%}")
     table.add_row("the same, in batches", "", f"{loss['overlap_in_batches']:.1%}")
     table.add_row("NDCG@10 of the next item", *(f"{value:.4f}" for value in loss["ndcg"]))
+    return table
+
+
+def _joint_table(loss: dict[str, Any]) -> Table:
+    table = _pairs_table("both together", f"{loss['queries']} validation prompts, each with a history", loss)
+    table.add_row("obedience", *(f"{value:.1%}" for value in loss["obedience"]))
+    table.add_row("top 10 in common", "", f"{loss['overlap']:.1%}")
+    table.add_row("the same, in batches", "", f"{loss['overlap_in_batches']:.1%}")
     return table
 
 

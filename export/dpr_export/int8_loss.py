@@ -29,7 +29,9 @@ __all__ = [
     "K",
     "Loss",
     "check_int8_loss",
+    "draw_wishes",
     "measure_int8_loss",
+    "obedience",
     "overlap",
     "plain_and_int8",
 ]
@@ -52,6 +54,7 @@ class Loss(ABC):
     """Figures of a quantised part of a bundle, each with what the limit is about."""
 
     part: ClassVar[str]
+    way_out: ClassVar[str]  # options that do without it
 
     @property
     @abstractmethod
@@ -92,6 +95,7 @@ class Int8Loss(Loss):
     """
 
     part: ClassVar[str] = "prompt encoder"
+    way_out: ClassVar[str] = "--prompt-encoder fp32"
 
     prompts: int
     wishes_changed: float
@@ -132,7 +136,7 @@ def check_int8_loss(loss: Loss, limit: float) -> None:
         )
         raise Int8LossError(
             f"the int8 {loss.part} loses too much on {loss.measured_on} ({figures}); "
-            f"export with --{loss.part.replace(' ', '-')} fp32, or allow more with --int8-loss"
+            f"export with {loss.way_out}, or allow more with --int8-loss"
         )
 
 
@@ -150,13 +154,10 @@ def measure_int8_loss(folder: Path, plain_folder: Path) -> Int8Loss:
     prompts = _prompts(pair[0].manifest.tags)
     read = [_read(recommender, prompts) for recommender in pair]
     changed = np.mean([(a.asked, a.refused) != (b.asked, b.refused) for a, b in zip(*read, strict=True)])
-    wished = [prompt for prompt in prompts if prompt.spans]
-    chosen = [wished[i] for i in np.linspace(0, len(wished) - 1, min(len(wished), 2 * _HISTORIES), dtype=int)]
-    histories = sample_histories(pair[0], _HISTORIES, seed=_SEED)[0]
-    asked_of = [histories[i % len(histories)] for i in range(len(chosen))]
+    chosen, asked_of = draw_wishes(pair[0])
     found = [r.query_batch(asked_of, [p.text for p in chosen], k=K) for r in pair]
     obeyed = [
-        _obedience(pair[0].manifest.tags, chosen, [answer.tags for answer in answers]) for answers in found
+        obedience(pair[0].manifest.tags, chosen, [answer.tags for answer in answers]) for answers in found
     ]
     return Int8Loss(
         prompts=len(prompts),
@@ -169,11 +170,19 @@ def measure_int8_loss(folder: Path, plain_folder: Path) -> Int8Loss:
     )
 
 
-def plain_and_int8(folder: Path, plain_folder: Path, graph: str) -> tuple[Recommender, Recommender]:
-    """Open a bundle twice: with the float32 ``graph`` that lies in ``plain_folder``, and as it is."""
+def draw_wishes(recommender: Recommender) -> tuple[list[LabelledPrompt], list[list[str]]]:
+    """Draw prompts of the validation wording that wish for something, evenly chosen, and a history for each."""
+    wished = [prompt for prompt in _prompts(recommender.manifest.tags) if prompt.spans]
+    chosen = [wished[i] for i in np.linspace(0, len(wished) - 1, min(len(wished), 2 * _HISTORIES), dtype=int)]
+    histories = sample_histories(recommender, _HISTORIES, seed=_SEED)[0]
+    return chosen, [histories[i % len(histories)] for i in range(len(chosen))]
+
+
+def plain_and_int8(folder: Path, plain_folder: Path, *graphs: str) -> tuple[Recommender, Recommender]:
+    """Open a bundle twice: with the float32 ``graphs`` that lie in ``plain_folder``, and as it is."""
 
     def plain(of: Path, manifest: Manifest, name: str) -> Engine:
-        place = plain_folder if name == graph else of
+        place = plain_folder if name in graphs else of
         return OnnxEngine(place, manifest, name, threads=1, providers=[CPU], allow_fallback=False)
 
     return Recommender(folder, engine=plain), Recommender(folder)
@@ -220,9 +229,10 @@ def _polarity(read: Sequence[Understood]) -> float:
     return kept / max(1, kept + turned)
 
 
-def _obedience(
+def obedience(
     tags: Sequence[str], prompts: Sequence[LabelledPrompt], lists: Sequence[Sequence[Sequence[str]]]
 ) -> float:
+    """Mean share of items, given as their tags, that have one that a prompt asks for and none that it refuses."""
     shares = []
     for prompt, items in zip(prompts, lists, strict=True):
         asked, refused = ({tags[g] for g in numbers} for numbers in (prompt.asked, prompt.refused))

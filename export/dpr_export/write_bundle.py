@@ -23,6 +23,7 @@ from dpr_export.errors import ExportError, ParityError
 from dpr_export.graph import ExportedGraph, export_graphs, fusion_widths
 from dpr_export.hnsw import HnswSettings, measure_recall, write_hnsw
 from dpr_export.int8_loss import INT8_LOSS, Loss, check_int8_loss, measure_int8_loss
+from dpr_export.joint_loss import measure_joint_loss
 from dpr_export.quantize import quantize_backbone, quantize_prompt_encoder
 from dpr_export.validate import ParityRow, validate
 from dpr_infer import Recommender
@@ -116,6 +117,13 @@ def export_bundle(
             loss = measures[name](folder, plain)
             check_int8_loss(loss, limit)
             _add_to_manifest(folder, name, {"int8": loss.as_dict() | {"limit": limit}})
+        if len(_quantised(precisions)) > 1:
+            say("measuring what int8 loses in both together")
+            both = measure_joint_loss(folder, plain)
+            check_int8_loss(both, limit)
+            _add_to_manifest(
+                folder, "backbone", {"int8_with_prompt_encoder": both.as_dict() | {"limit": limit}}
+            )
         if hnsw is not None:
             say("measuring the recall of the HNSW index")
             recall, measured_on = measure_recall(folder)

@@ -26,7 +26,7 @@ class PromptEncoding:
     A prompt must be understood as if it were alone, to the last bit. Whether an engine sums alike for one prompt and
     for eight is its own affair, and a graph that quantises activations reads other numbers beside other prompts. So the
     first eight prompts of each length are read alone and together. Where all bits are the same, later ones of that
-    length are read together; after the first difference, none are.
+    length are read together; after the first difference, and on an accelerator, none are.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class PromptEncoding:
         self._engine = engine
         self._tag_embeddings = tag_embeddings
         self._alike: set[int] = set()  # lengths
-        self._differs = False
+        self._differs = not engine.on_cpu  # an accelerator's plans are for one prompt (engines/profiles.py)
 
     def alone(self, ids: Ids) -> Outputs:
         """Return the graph's outputs for one prompt, a batch of one. Raises EngineError if the engine fails."""

@@ -257,8 +257,8 @@ class Recommender(MixedQueries, UserSessions, LiveItems):
 
         The kernel's answer to a query does not depend on its batch. The engines may sum in another order for
         another batch size, so scores may differ from those of `query` by some 1e-5 relative, and items only
-        where two scores lie that close. With an int8 backbone some items do change (docs/engines.md). Prompts are
-        read one by one and do not depend on each other.
+        where two scores lie that close. With an int8 backbone some items do change (docs/engines.md). What a prompt
+        is understood to say does not depend on the others.
 
         Parameters
         ----------

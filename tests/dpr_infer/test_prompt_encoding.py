@@ -72,6 +72,13 @@ def test_after_one_bit_of_difference_nothing_is_read_together_any_more():
     assert set(engine.sizes) == {1}
 
 
+def test_an_accelerator_gets_one_prompt_at_a_time():
+    engine = Doubler()
+    engine.on_cpu = False
+    check(PromptEncoding(engine, TAGS), ids_of(3 * TOGETHER, 4))
+    assert set(engine.sizes) == {1}
+
+
 def test_equal_prompts_are_read_once_and_prove_nothing():
     engine = Doubler(wrong_for=(4,))
     check(PromptEncoding(engine, TAGS), ids_of(1, 4) * (2 * TOGETHER))
