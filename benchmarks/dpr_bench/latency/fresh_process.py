@@ -17,6 +17,10 @@ _IMPORTED = perf_counter()
 # Queries answered with the same prompts for one with a prompt that is not cached.
 _CACHED_FOR_ONE_FRESH = 100
 _FILL = 1100  # prompts: more than the cache keeps
+# How often the cache is filled before memory counts: what comes in the place of the first ones does not fit into what
+# they leave, to the byte. On the demonstration's bundle 1.3 MiB came with the second 1,000 new prompts, 0 to .45 with
+# each of the next five, and none with 24,000 queries whose prompts were known.
+_FILLS = 3
 _WARM_UP = 2000
 _SAMPLES = 100
 
@@ -42,7 +46,7 @@ def main() -> None:
 
 
 def _answer(recommender: Recommender, histories: list[list[str]], prompts: list[str], count: int) -> None:
-    """Fill the cache of prompts, warm up, then answer and sample."""
+    """Fill the cache of prompts, read histories of every length, warm up, then answer and sample."""
     fresh = 0
 
     def ask(number: int, *, new: bool) -> None:
@@ -54,8 +58,12 @@ def _answer(recommender: Recommender, histories: list[list[str]], prompts: list[
             prompt = prompts[fresh % len(prompts)] + " " * (1 + fresh % (2 * _FILL) // len(prompts))
         recommender.query(histories[number % len(histories)], prompt)
 
-    for number in range(_FILL):
+    for number in range(_FILLS * _FILL):
         ask(number, new=True)
+    # An engine keeps something of every shape that it has seen.
+    longest = max(histories, key=len)
+    for length in range(min(len(longest), recommender.manifest.history_limit) + 1):
+        recommender.query(longest[:length], prompts[0])
     for number in range(_WARM_UP):
         ask(number, new=number % _CACHED_FOR_ONE_FRESH == 0)
     _say(queries=0, rss=_resident_bytes())

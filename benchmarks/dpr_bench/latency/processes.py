@@ -67,7 +67,7 @@ class Memory:
     Attributes
     ----------
     queries : int
-        How many, after a warm-up that fills the cache of prompts.
+        How many, after a warm-up that fills the cache of prompts three times and reads histories of every length.
     opened : float
         After opening and one answer.
     warm : float

@@ -210,8 +210,9 @@ def _memory(results: LatencyResults) -> str:
     memory = results.memory
     return (
         f"Memory: {memory.opened:.1f} MiB resident after opening, {memory.warm:.1f} MiB when the cache of prompts "
-        f"is full, {memory.samples[-1][1]:.1f} MiB after {memory.queries:,} more queries, one in a hundred with a new "
-        f"prompt; at most {100 * memory.growth:+.2f} % above the second figure on the way."
+        f"was filled three times and histories of every length were read, {memory.samples[-1][1]:.1f} MiB after "
+        f"{memory.queries:,} more queries, one in a hundred with a new prompt; at most {100 * memory.growth:+.2f} % "
+        f"above the second figure on the way."
     )
 
 

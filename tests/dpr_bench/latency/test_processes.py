@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from dpr_bench.kernel_progress import Silence
+from dpr_bench.latency import fresh_process
 from dpr_bench.latency.contenders import Models
 from dpr_bench.latency.processes import Memory, measure_memory, measure_start_up, write_questions
 from dpr_bench.latency.questions import FreshPrompts, Questions
@@ -31,6 +33,21 @@ def test_memory_is_sampled_to_the_end(models: Models, path: Path):
     assert [queries for queries, _ in memory.samples[:3]] == [2, 4, 6]
     assert memory.opened <= memory.warm + 1
     assert abs(memory.growth) < 0.1
+
+
+def test_the_caches_are_full_before_memory_counts(monkeypatch):
+    said, asked = [], []
+    recommender = SimpleNamespace(
+        manifest=SimpleNamespace(history_limit=5),
+        query=lambda history, prompt: asked.append((len(history), prompt)),
+    )
+    monkeypatch.setattr(fresh_process, "_say", lambda **values: said.append((values["queries"], len(asked))))
+    fresh_process._answer(recommender, [["a"] * 7, ["a"] * 3], ["comedy", "war"], 200)
+    warm_up = asked[: said[0][1]]
+    assert said[0][0] == 0
+    assert {length for length, _ in warm_up} >= set(range(6))
+    assert sum(prompt.endswith(" ") for _, prompt in warm_up) >= 3 * 1024
+    assert said[-1] == (200, len(warm_up) + 200)
 
 
 def test_growth_is_the_most_that_was_held():
