@@ -75,8 +75,8 @@ def test_every_product_with_the_encoders_weights_is_quantised(int8):
     ]
     assert in_encoder == []
     assert (
-        len(operators(path, {"MatMulInteger"})) == 2 * 6
-    )  # query, key, value, output and two of the feed forward
+        len(operators(path, {"MatMulInteger"})) == 2 * 4
+    )  # query, key and value in one, output and two of the feed forward
 
 
 def test_the_head_keeps_float32(sasrec, int8):
@@ -102,7 +102,7 @@ def test_scales_are_one_a_column(int8):
         if tensor.data_type == onnx.TensorProto.INT8
     }
     weights = {name: shape for name, shape in shapes.items() if len(shape) == 2 and "word_embed" not in name}
-    assert len(weights) == 2 * 6
+    assert len(weights) == 2 * 4
     scales = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer if "scale" in tensor.name}
     for name, (_, columns) in weights.items():
         assert scales[name.replace("_quantized", "_scale")] == (columns,), name
