@@ -1,6 +1,9 @@
 // RowTable for Python: from item ids to rows, many at once. It reads Python's own strings, so it lives with
 // the bindings; the GIL is held throughout.
+#include <algorithm>
 #include <cstdint>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "bindings/docs.h"
