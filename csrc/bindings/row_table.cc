@@ -43,12 +43,13 @@ RowTable::RowTable(Strings ids) : ids_(std::move(ids)), slots_(kLeastSlots, kEmp
 void RowTable::add(std::size_t first) {
   const std::size_t end = ids_.size();
   if (end >= kRowMask - 1) throw std::invalid_argument("ids: expected fewer than 2^34 - 2");
+  if (first >= end) return;
+  if (3 * (n_used_ + end - first) > 2 * slots_.size()) make_room(end - first);
   for (std::size_t row = first; row < end; ++row) {
     PyObject* const id = PyList_GET_ITEM(ids_.ptr(), static_cast<Py_ssize_t>(row));
     if (!PyUnicode_Check(id)) {
       throw py::type_error("ids[" + std::to_string(row) + "]: expected a str, got " + Py_TYPE(id)->tp_name);
     }
-    if (3 * (n_used_ + 1) > 2 * slots_.size()) grow();
     put(id, row);
   }
 }
@@ -57,6 +58,7 @@ void RowTable::remove(const py::str& id) {
   std::size_t place = hash_of(id.ptr()) & (slots_.size() - 1);
   if (find_from(place, hash_of(id.ptr()), id.ptr()) < 0) throw py::key_error("id: expected one in the table");
   slots_[place] = kRemoved;
+  --n_known_;
 }
 
 RowsOrNone RowTable::find(const StringSequence& ids) const {
@@ -129,15 +131,21 @@ PyObject* RowTable::id_at(std::int64_t row) const {
 void RowTable::put(PyObject* id, std::size_t row) {
   const std::uint64_t hash = hash_of(id);
   std::size_t place = hash & (slots_.size() - 1);
-  if (find_from(place, hash, id) < 0) ++n_used_;
+  if (find_from(place, hash, id) < 0) {
+    ++n_used_;
+    ++n_known_;
+  }
   slots_[place] = slot_of(hash, row);
 }
 
-// Room for twice as many, without what was removed.
-void RowTable::grow() {
-  std::vector<std::uint64_t> before(2 * slots_.size(), kEmpty);
+// Lets go of what was removed, and makes twice as many slots as there are ids: so it is long until the next
+// time.
+void RowTable::make_room(std::size_t n_more) {
+  std::size_t n_slots = kLeastSlots;
+  while (n_slots < 2 * (n_known_ + n_more)) n_slots *= 2;
+  std::vector<std::uint64_t> before(n_slots, kEmpty);
   before.swap(slots_);
-  n_used_ = 0;
+  n_used_ = n_known_ = 0;
   for (const std::uint64_t slot : before) {
     if (slot == kEmpty || slot == kRemoved) continue;
     const std::int64_t row = row_in(slot);

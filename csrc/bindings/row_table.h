@@ -34,11 +34,12 @@ class RowTable {
   std::int64_t find_from(std::size_t& place, std::uint64_t hash, PyObject* id) const;
   PyObject* id_at(std::int64_t row) const;
   void put(PyObject* id, std::size_t row);
-  void grow();
+  void make_room(std::size_t n_more);
 
   Strings ids_;
   std::vector<std::uint64_t> slots_;  // a power of two of them
-  std::size_t n_used_ = 0;            // removed ones among them
+  std::size_t n_used_ = 0;            // of removed ids, too
+  std::size_t n_known_ = 0;
 };
 
 }  // namespace dpr
