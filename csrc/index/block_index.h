@@ -60,7 +60,7 @@ class BlockIndex {
   const std::uint8_t* codes(std::size_t block) const { return arrays_.codes + block * block_bytes(); }
   // Asks for a block's codes ahead of their use.
   void prefetch(std::size_t block) const {
-    for (std::size_t at = 0; at < block_bytes(); at += 64) __builtin_prefetch(codes(block) + at);
+    for (std::size_t at = 0; at < block_bytes(); at += 64) __builtin_prefetch(codes(block) + at, 0, 2);
   }
   const std::uint32_t* rows(std::size_t block) const { return arrays_.rows + block * kBlockItems; }
   // Bit j is set when slot j holds an item.

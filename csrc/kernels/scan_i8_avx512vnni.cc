@@ -20,10 +20,21 @@ inline __m512i broadcast_quad(const int8_t* codes) {
   return _mm512_set1_epi32(quad);
 }
 
-// sums[q][r] for kQueries queries over n_quads of one part.
-template <size_t kQueries>
+// Asks for the codes of two quads, in the second-level cache: the first level waits for no more lines at once
+// than it takes to read at half of what memory gives.
+inline void fetch_two_quads(const uint8_t* codes) {
+#pragma GCC unroll 8
+  for (size_t at = 0; at < 2 * kQuadBytes; at += kZmmBytes) {
+    _mm_prefetch(reinterpret_cast<const char*>(codes + at), _MM_HINT_T1);
+  }
+}
+
+// sums[q][r] for kQueries queries over n_quads of one part. With kFetch, for one query, the same part of
+// another block is asked for, line by line: all at once, the requests would hold up the sums.
+template <size_t kQueries, bool kFetch = false>
 inline void sum_queries(const uint8_t* part, const int8_t* const* codes, size_t n_quads,
-                        const int32_t* offsets, __m512i (&sums)[kQueries][kZmm]) {
+                        const int32_t* offsets, __m512i (&sums)[kQueries][kZmm],
+                        const uint8_t* fetched = nullptr) {
   for (size_t q = 0; q < kQueries; ++q) {
     for (size_t r = 0; r < kZmm; ++r) sums[q][r] = _mm512_set1_epi32(-offsets[q]);
   }
@@ -37,6 +48,7 @@ inline void sum_queries(const uint8_t* part, const int8_t* const* codes, size_t 
       const __m512i first = broadcast_quad(codes[0] + 4 * quad);
       const __m512i second = broadcast_quad(codes[0] + 4 * quad + 4);
       const uint8_t* items = part + quad * kQuadBytes;
+      if (kFetch) fetch_two_quads(fetched + quad * kQuadBytes);
 #pragma GCC unroll 4
       for (size_t r = 0; r < kZmm; ++r) {
         sums[0][r] = _mm512_dpbusd_epi32(sums[0][r], _mm512_loadu_si512(items + r * kZmmBytes), first);
@@ -58,9 +70,9 @@ inline void sum_queries(const uint8_t* part, const int8_t* const* codes, size_t 
   }
 }
 
-template <size_t kQueries>
+template <size_t kQueries, bool kFetch = false>
 inline void scan_part(const uint8_t* block, const CodedQueries& queries, const uint32_t* which,
-                      const int32_t* thresholds, uint64_t* masks) {
+                      const int32_t* thresholds, uint64_t* masks, const uint8_t* fetched = nullptr) {
   const int8_t* codes[kQueries];
   int32_t offsets[kQueries];
   for (size_t q = 0; q < kQueries; ++q) {
@@ -68,7 +80,7 @@ inline void scan_part(const uint8_t* block, const CodedQueries& queries, const u
     offsets[q] = queries.offsets[2 * which[q]];
   }
   __m512i sums[kQueries][kZmm];
-  sum_queries<kQueries>(block, codes, queries.n_quads[0], offsets, sums);
+  sum_queries<kQueries, kFetch>(block, codes, queries.n_quads[0], offsets, sums, fetched);
 #pragma GCC unroll 4
   for (size_t q = 0; q < kQueries; ++q) {
     const __m512i threshold = _mm512_set1_epi32(thresholds[q]);
@@ -114,11 +126,6 @@ inline void scan_parts(const uint8_t* block, const float* block_scales, const Co
   }
 }
 
-inline void prefetch(const uint8_t* codes, size_t n_bytes) {
-  for (size_t at = 0; at < n_bytes; at += 64)
-    _mm_prefetch(reinterpret_cast<const char*>(codes + at), _MM_HINT_T0);
-}
-
 }  // namespace
 
 void sum_part_i8_avx512vnni(const uint8_t* block_part, const int8_t* codes, size_t n_quads, int32_t offset,
@@ -145,8 +152,18 @@ void scan_blocks_i8_avx512vnni(const uint8_t* codes, size_t block_bytes, const C
                                uint32_t query, const uint32_t* blocks, const int32_t* thresholds, size_t n,
                                const uint32_t* ahead, size_t n_ahead, uint64_t* masks) {
   for (size_t i = 0; i < n; ++i) {
-    if (i < n_ahead) prefetch(codes + ahead[i] * block_bytes, queries.n_quads[0] * kQuadBytes);
-    scan_part<1>(codes + blocks[i] * block_bytes, queries, &query, thresholds + i, masks + i);
+    const uint8_t* block = codes + blocks[i] * block_bytes;
+    const uint8_t* fetched = i < n_ahead ? codes + ahead[i] * block_bytes : nullptr;
+    if (fetched != nullptr && i > 0 && ahead[i] == ahead[i - 1] + 1) {
+      // Where blocks follow each other the hardware does too, and better, once it is told where.
+      fetch_two_quads(fetched);
+      fetched = nullptr;
+    }
+    if (fetched != nullptr) {
+      scan_part<1, true>(block, queries, &query, thresholds + i, masks + i, fetched);
+    } else {
+      scan_part<1>(block, queries, &query, thresholds + i, masks + i);
+    }
   }
 }
 
