@@ -66,19 +66,22 @@ void bound_by_other_lines(const BlockIndex& index, const KernelTable& kernels, c
 // Orders the chosen blocks roughly by falling bound: a counting sort into kBuckets ranges between the floor
 // and the largest bound. Good blocks first raise the floor early. Where nearly all blocks are to be read,
 // reading them as they lie is worth more.
-constexpr std::size_t kBuckets = 16;
+constexpr std::uint32_t kBuckets = 16;
 
 void put_best_first(Scratch& scratch, std::size_t count, float floor) {
   if (count < 4 * kBuckets || 10 * count > 9 * scratch.upper.size() ||
       !(floor > -std::numeric_limits<float>::max()))
     return;
   float largest = floor;
-  for (std::size_t i = 0; i < count; ++i) largest = std::max(largest, scratch.upper[scratch.blocks[i]]);
+  for (std::size_t i = 0; i < count; ++i) {
+    const float upper = scratch.upper[scratch.blocks[i]];
+    largest = upper > largest ? upper : largest;  // std::max takes references, through memory
+  }
   const float factor = static_cast<float>(kBuckets) / (largest - floor);
   if (!(factor < std::numeric_limits<float>::max())) return;
   const auto bucket_of = [&](std::uint32_t block) {
-    const float place = (largest - scratch.upper[block]) * factor;
-    return std::min(static_cast<std::size_t>(place), kBuckets - 1);
+    const auto place = static_cast<std::int32_t>((largest - scratch.upper[block]) * factor);
+    return std::min(static_cast<std::uint32_t>(place), kBuckets - 1);
   };
   std::size_t begin[kBuckets + 1] = {};
   for (std::size_t i = 0; i < count; ++i) ++begin[bucket_of(scratch.blocks[i]) + 1];

@@ -152,26 +152,35 @@ void LaneFloor::visit(std::size_t block) {
 
 float LaneFloor::floor() const { return value_reached_by(maxima_, k_); }
 
-// Visits the first blocks of the best clusters, or where there are few clusters, of all.
-template <class Floor>
-std::size_t visit_promising(const BlockIndex& index, const QueryLines& lines, std::size_t k, Floor& floor) {
+// The first blocks of the best clusters, or where there are few clusters, of all.
+std::vector<std::uint32_t> promising_blocks(const BlockIndex& index, const QueryLines& lines, std::size_t k) {
   const Depth depth = warm_depth(k);
   const std::size_t most = depth.best + kWarmClusters * depth.other;
-  std::size_t n_visited = 0;
+  std::vector<std::uint32_t> blocks;
   if (index.n_clusters() < 2 * kWarmClusters) {
-    const std::size_t wanted = std::min(most, index.n_blocks() / 8);
-    for (; n_visited < wanted; ++n_visited) floor.visit(index.longest_first()[n_visited]);
-    return n_visited;
+    const auto wanted = static_cast<std::ptrdiff_t>(std::min(most, index.n_blocks() / 8));
+    blocks.assign(index.longest_first().begin(), index.longest_first().begin() + wanted);
+    return blocks;
   }
+  blocks.reserve(2 * most);
   std::size_t wanted = depth.best;
   for (const Ranked& cluster : best_clusters(index, lines)) {
-    const std::size_t begin = index.cluster_begin()[cluster.second];
+    const std::uint32_t begin = index.cluster_begin()[cluster.second];
     const std::size_t end = std::min<std::size_t>(index.cluster_begin()[cluster.second + 1], begin + wanted);
-    for (std::size_t b = begin; b < end; ++b) floor.visit(b);
-    n_visited += end - begin;
+    for (std::uint32_t b = begin; b < end; ++b) blocks.push_back(b);
     wanted = depth.other;
   }
-  return n_visited;
+  return blocks;
+}
+
+template <class Floor>
+float floor_of(const BlockIndex& index, const std::vector<std::uint32_t>& blocks, Floor floor) {
+  constexpr std::size_t kAhead = 2;
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    if (i + kAhead < blocks.size()) index.prefetch(blocks[i + kAhead]);
+    floor.visit(blocks[i]);
+  }
+  return floor.floor();
 }
 
 }  // namespace
@@ -180,16 +189,12 @@ void warm_up(const ScanContext& context, const QueryLines& lines, const AwayProb
              std::size_t k, SearchCounts& counts) {
   const BlockIndex& index = *context.segment.index;
   if (8 * k > context.segment.view.n_items) return;  // most blocks have to be read anyway
-  float found = 0.0f;
-  if (away.is_empty() && !context.filter.restricts(state.number)) {
-    LaneFloor floor(index, context.kernels, lines.query(), k);
-    counts.n_pairs_scanned += visit_promising(index, lines, k, floor);
-    found = floor.floor();
-  } else {
-    CarefulFloor floor(context, lines.query(), away, state, k);
-    counts.n_pairs_scanned += visit_promising(index, lines, k, floor);
-    found = floor.floor();
-  }
+  const std::vector<std::uint32_t> blocks = promising_blocks(index, lines, k);
+  counts.n_pairs_scanned += blocks.size();
+  const bool may_be_any = away.is_empty() && !context.filter.restricts(state.number);
+  const float found = may_be_any
+                          ? floor_of(index, blocks, LaneFloor(index, context.kernels, lines.query(), k))
+                          : floor_of(index, blocks, CarefulFloor(context, lines.query(), away, state, k));
   state.known_floor = std::max(state.known_floor, found);
 }
 
