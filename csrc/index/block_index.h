@@ -13,6 +13,7 @@ namespace dpr {
 
 constexpr std::size_t kMaxParts = 2;
 constexpr std::size_t kBoundKinds = 7;
+constexpr std::size_t kCacheBytes = 2 << 20;
 constexpr std::uint32_t kEmptySlot = 0xffffffffu;
 
 // The parts [c | w] of an item vector: the collaborative and the semantic one, or all of it as one.
@@ -58,9 +59,15 @@ class BlockIndex {
 
   std::size_t block_bytes() const { return parts_.n_quads() * kQuadBytes; }
   const std::uint8_t* codes(std::size_t block) const { return arrays_.codes + block * block_bytes(); }
-  // Asks for a block's codes ahead of their use.
+  // Whether codes are worth asking for ahead of their use: those that the second-level cache holds are not.
+  bool is_worth_fetching() const { return n_blocks() * block_bytes() > kCacheBytes; }
   void prefetch(std::size_t block) const {
     for (std::size_t at = 0; at < block_bytes(); at += 64) __builtin_prefetch(codes(block) + at, 0, 2);
+  }
+  // The same of a block that follows one asked for before: the hardware goes on by itself.
+  void prefetch_start(std::size_t block) const {
+    for (std::size_t at = 0; at < 8 * 64 && at < block_bytes(); at += 64)
+      __builtin_prefetch(codes(block) + at, 0, 2);
   }
   const std::uint32_t* rows(std::size_t block) const { return arrays_.rows + block * kBlockItems; }
   // Bit j is set when slot j holds an item.

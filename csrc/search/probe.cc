@@ -9,9 +9,6 @@
 namespace dpr {
 namespace {
 
-// Codes that the second-level cache holds are not worth asking for.
-constexpr std::size_t kCacheBytes = 2 << 20;
-
 // along[c] = <x, u_c>, canonical; across[c] >= the length of x off the line of u_c. For one part of x, of
 // length at most norm.
 void cluster_terms(const BlockIndex& index, const KernelTable& kernels, std::size_t part,
@@ -40,7 +37,6 @@ ProbeSet::ProbeSet(const BlockIndex& index, const KernelTable& kernels, std::siz
   vectors_.reserve(n);
   for (std::size_t place = 0; place < n; ++place) {
     vectors_.push_back(ProbeVector(index_, kernels_, coded_, place));
-    vectors_[place].fetches_ = index_.n_blocks() * index_.block_bytes() > kCacheBytes;
   }
 }
 
@@ -101,16 +97,17 @@ float ProbeVector::code_error(std::size_t block) const {
   return error;
 }
 
-std::uint64_t ProbeVector::slots_at_least(std::size_t block, float least) const {
+std::uint64_t ProbeVector::slots_at_least(std::size_t block, float least, const std::uint8_t* fetched) const {
   const BlockBounds& bounds = index_->block_bounds(block);
   const auto which = static_cast<std::uint32_t>(place_);
   std::uint64_t mask = 0;
   if (n_parts_ == 2) {
-    kernels_->scan_parts_i8(index_->codes(block), bounds.scale, coded_->view(), &which, &least, 1, &mask);
+    kernels_->scan_parts_i8(index_->codes(block), bounds.scale, coded_->view(), &which, &least, 1, &mask,
+                            fetched);
   } else {
     const std::int32_t threshold =
         clamped_floor(least * (bounds.inverse_scale * coded_->inverse_scale()[place_]));
-    kernels_->scan_part_i8(index_->codes(block), coded_->view(), &which, &threshold, 1, &mask);
+    kernels_->scan_part_i8(index_->codes(block), coded_->view(), &which, &threshold, 1, &mask, fetched);
   }
   return mask & index_->filled_slots(block);
 }
@@ -118,11 +115,15 @@ std::uint64_t ProbeVector::slots_at_least(std::size_t block, float least) const 
 void ProbeVector::slots_of_blocks(const std::uint32_t* blocks, std::size_t n, float floor,
                                   const std::uint32_t* ahead, std::size_t n_ahead,
                                   std::uint64_t* slots) const {
-  if (!fetches_) n_ahead = 0;
+  if (!index_->is_worth_fetching()) n_ahead = 0;
   if (n_parts_ == 2) {
     for (std::size_t i = 0; i < n; ++i) {
-      if (i < n_ahead) index_->prefetch(ahead[i]);
-      slots[i] = slots_at_least(blocks[i], floor - offset_ - code_error(blocks[i]));
+      const std::uint8_t* fetched = i < n_ahead ? index_->codes(ahead[i]) : nullptr;
+      if (i > 0 && i < n_ahead && ahead[i] == ahead[i - 1] + 1) {
+        index_->prefetch_start(ahead[i]);
+        fetched = nullptr;
+      }
+      slots[i] = slots_at_least(blocks[i], floor - offset_ - code_error(blocks[i]), fetched);
     }
     return;
   }

@@ -36,8 +36,9 @@ class ProbeVector {
   void slots_of_blocks(const std::uint32_t* blocks, std::size_t n, float floor, const std::uint32_t* ahead,
                        std::size_t n_ahead, std::uint64_t* slots) const;
 
-  // Slots whose approximate dot product is at least `least`, and possibly a few more; empty ones never.
-  std::uint64_t slots_at_least(std::size_t block, float least) const;
+  // Slots whose approximate dot product is at least `least`, and possibly a few more; empty ones never. The
+  // codes at `fetched`, a block's or null, are fetched meanwhile.
+  std::uint64_t slots_at_least(std::size_t block, float least, const std::uint8_t* fetched) const;
 
   // approximate[j] + code_error(block) + offset bounds the dot product of slot j. Room for kBlockItems.
   void approximate_block(std::size_t block, float* approximate) const;
@@ -56,7 +57,6 @@ class ProbeVector {
   const CodedVectors* coded_;
   std::size_t place_;
   std::size_t n_parts_ = 1;
-  bool fetches_ = false;
   float offset_ = 0.0f;
   const float* along_[kMaxParts] = {nullptr, nullptr};
   const float* across_[kMaxParts] = {nullptr, nullptr};

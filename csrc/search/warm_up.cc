@@ -102,7 +102,7 @@ class CarefulFloor {
 
 void CarefulFloor::visit(std::size_t block) {
   const float error = query_.code_error(block);
-  std::uint64_t slots = query_.slots_at_least(block, best_.floor() + error);
+  std::uint64_t slots = query_.slots_at_least(block, best_.floor() + error, nullptr);
   if (slots == 0) return;
   float dots[kBlockItems];
   query_.approximate_block(block, dots);
@@ -176,8 +176,9 @@ std::vector<std::uint32_t> promising_blocks(const BlockIndex& index, const Query
 template <class Floor>
 float floor_of(const BlockIndex& index, const std::vector<std::uint32_t>& blocks, Floor floor) {
   constexpr std::size_t kAhead = 2;
+  const std::size_t n_fetched = index.is_worth_fetching() ? blocks.size() : 0;
   for (std::size_t i = 0; i < blocks.size(); ++i) {
-    if (i + kAhead < blocks.size()) index.prefetch(blocks[i + kAhead]);
+    if (i + kAhead < n_fetched) index.prefetch(blocks[i + kAhead]);
     floor.visit(blocks[i]);
   }
   return floor.floor();

@@ -160,7 +160,7 @@ TEST_CASE("masks of one part hold exactly the sums that reach the threshold") {
       CAPTURE(size.n0);
       std::vector<std::uint64_t> masks(which.size());
       kernels_for(level).scan_part_i8(made.block(), made.view(), which.data(), thresholds.data(),
-                                      which.size(), masks.data());
+                                      which.size(), masks.data(), nullptr);
       REQUIRE(masks == expected);
     }
   }
@@ -187,7 +187,7 @@ TEST_CASE("masks of two parts hold the sums that clearly reach the threshold and
       CAPTURE(size.n0);
       std::vector<std::uint64_t> masks(which.size());
       kernels_for(level).scan_parts_i8(made.block(), block_scales, made.view(), which.data(),
-                                       thresholds.data(), which.size(), masks.data());
+                                       thresholds.data(), which.size(), masks.data(), nullptr);
       for (std::size_t at = 0; at < which.size(); ++at) {
         for (std::size_t j = 0; j < kBlockItems; ++j) {
           const double first = term(which[at], 0, j);
