@@ -32,7 +32,7 @@ inline void fetch(const uint8_t* codes) {
 
 // sums[q][r] for kQueries queries over n_quads of one part. The same part of another block, if `fetched` is
 // not null, is asked for line by line: all at once, the requests would hold up the sums.
-template <size_t kQueries>
+template <size_t kQueries, bool kFetch>
 inline void sum_queries(const uint8_t* part, const int8_t* const* codes, size_t n_quads,
                         const int32_t* offsets, __m512i (&sums)[kQueries][kZmm], const uint8_t* fetched) {
   for (size_t q = 0; q < kQueries; ++q) {
@@ -48,7 +48,7 @@ inline void sum_queries(const uint8_t* part, const int8_t* const* codes, size_t 
       const __m512i first = broadcast_quad(codes[0] + 4 * quad);
       const __m512i second = broadcast_quad(codes[0] + 4 * quad + 4);
       const uint8_t* items = part + quad * kQuadBytes;
-      if (fetched != nullptr) fetch<2 * kQuadBytes>(fetched + quad * kQuadBytes);
+      if (kFetch) fetch<2 * kQuadBytes>(fetched + quad * kQuadBytes);
 #pragma GCC unroll 4
       for (size_t r = 0; r < kZmm; ++r) {
         sums[0][r] = _mm512_dpbusd_epi32(sums[0][r], _mm512_loadu_si512(items + r * kZmmBytes), first);
@@ -58,7 +58,7 @@ inline void sum_queries(const uint8_t* part, const int8_t* const* codes, size_t 
     for (size_t r = 0; r < kZmm; ++r) sums[0][r] = _mm512_add_epi32(sums[0][r], odd[r]);
   }
   for (; quad < n_quads; ++quad) {
-    if (fetched != nullptr) fetch<kQuadBytes>(fetched + quad * kQuadBytes);
+    if (kFetch) fetch<kQuadBytes>(fetched + quad * kQuadBytes);
     __m512i items[kZmm];
 #pragma GCC unroll 4
     for (size_t r = 0; r < kZmm; ++r) items[r] = _mm512_loadu_si512(part + quad * kQuadBytes + r * kZmmBytes);
@@ -71,7 +71,7 @@ inline void sum_queries(const uint8_t* part, const int8_t* const* codes, size_t 
   }
 }
 
-template <size_t kQueries>
+template <size_t kQueries, bool kFetch>
 inline void scan_part(const uint8_t* block, const CodedQueries& queries, const uint32_t* which,
                       const int32_t* thresholds, uint64_t* masks, const uint8_t* fetched) {
   const int8_t* codes[kQueries];
@@ -81,21 +81,27 @@ inline void scan_part(const uint8_t* block, const CodedQueries& queries, const u
     offsets[q] = queries.offsets[2 * which[q]];
   }
   __m512i sums[kQueries][kZmm];
-  sum_queries<kQueries>(block, codes, queries.n_quads[0], offsets, sums, fetched);
+  sum_queries<kQueries, kFetch>(block, codes, queries.n_quads[0], offsets, sums, fetched);
 #pragma GCC unroll 4
   for (size_t q = 0; q < kQueries; ++q) {
     const __m512i threshold = _mm512_set1_epi32(thresholds[q]);
-    uint64_t mask = 0;
+    const __m512i largest =
+        _mm512_max_epi32(_mm512_max_epi32(sums[q][0], sums[q][1]), _mm512_max_epi32(sums[q][2], sums[q][3]));
+    // Few blocks have an item that reaches the threshold.
+    uint64_t mask = _mm512_cmpge_epi32_mask(largest, threshold);
+    if (mask != 0) {
+      mask = 0;
 #pragma GCC unroll 4
-    for (size_t r = 0; r < kZmm; ++r) {
-      mask |= uint64_t{_mm512_cmpge_epi32_mask(sums[q][r], threshold)} << (16 * r);
+      for (size_t r = 0; r < kZmm; ++r) {
+        mask |= uint64_t{_mm512_cmpge_epi32_mask(sums[q][r], threshold)} << (16 * r);
+      }
     }
     masks[q] = mask;
   }
 }
 
 // Two parts need twice the accumulators: two queries at once.
-template <size_t kQueries>
+template <size_t kQueries, bool kFetch>
 inline void scan_parts(const uint8_t* block, const float* block_scales, const CodedQueries& queries,
                        const uint32_t* which, const float* thresholds, uint64_t* masks,
                        const uint8_t* fetched) {
@@ -110,9 +116,9 @@ inline void scan_parts(const uint8_t* block, const float* block_scales, const Co
   __m512i first[kQueries][kZmm];
   __m512i second[kQueries][kZmm];
   const size_t begin = queries.n_quads[0] * kQuadBytes;  // of the second part
-  const uint8_t* fetched_second = fetched != nullptr ? fetched + begin : nullptr;
-  sum_queries<kQueries>(block, codes[0], queries.n_quads[0], offsets[0], first, fetched);
-  sum_queries<kQueries>(block + begin, codes[1], queries.n_quads[1], offsets[1], second, fetched_second);
+  sum_queries<kQueries, kFetch>(block, codes[0], queries.n_quads[0], offsets[0], first, fetched);
+  sum_queries<kQueries, kFetch>(block + begin, codes[1], queries.n_quads[1], offsets[1], second,
+                                kFetch ? fetched + begin : nullptr);
 #pragma GCC unroll 4
   for (size_t q = 0; q < kQueries; ++q) {
     const __m512 f0 = _mm512_set1_ps(block_scales[0] * queries.scales[2 * which[q]]);
@@ -129,12 +135,27 @@ inline void scan_parts(const uint8_t* block, const float* block_scales, const Co
   }
 }
 
+template <size_t kQueries>
+inline void scan_part(const uint8_t* block, const CodedQueries& queries, const uint32_t* which,
+                      const int32_t* thresholds, uint64_t* masks, const uint8_t* fetched) {
+  const auto scan = fetched != nullptr ? scan_part<kQueries, true> : scan_part<kQueries, false>;
+  scan(block, queries, which, thresholds, masks, fetched);
+}
+
+template <size_t kQueries>
+inline void scan_parts(const uint8_t* block, const float* block_scales, const CodedQueries& queries,
+                       const uint32_t* which, const float* thresholds, uint64_t* masks,
+                       const uint8_t* fetched) {
+  const auto scan = fetched != nullptr ? scan_parts<kQueries, true> : scan_parts<kQueries, false>;
+  scan(block, block_scales, queries, which, thresholds, masks, fetched);
+}
+
 }  // namespace
 
 void sum_part_i8_avx512vnni(const uint8_t* block_part, const int8_t* codes, size_t n_quads, int32_t offset,
                             int32_t* sums) {
   __m512i wide[1][kZmm];
-  sum_queries<1>(block_part, &codes, n_quads, &offset, wide, nullptr);
+  sum_queries<1, false>(block_part, &codes, n_quads, &offset, wide, nullptr);
   for (size_t r = 0; r < kZmm; ++r) _mm512_storeu_si512(sums + 16 * r, wide[0][r]);
 }
 
