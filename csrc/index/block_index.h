@@ -79,6 +79,8 @@ class BlockIndex {
   const PartBounds& part_bounds(std::size_t part) const { return part_bounds_[part]; }
   // Bounds that hold for all blocks of a cluster, arrays of (n_clusters,). Without scale and code_norm.
   PartBounds cluster_bounds(std::size_t part) const;
+  // In the place of cluster_begin() where each cluster counts as one block: 0, 1, ... n_clusters.
+  const std::uint32_t* one_each() const { return one_each_.data(); }
   const BlockBounds& block_bounds(std::size_t block) const { return block_bounds_[block]; }
   const float* bound(std::size_t part, Bound kind) const {
     return arrays_.bounds + (part * kBoundKinds + static_cast<std::size_t>(kind)) * arrays_.n_blocks;
@@ -107,6 +109,7 @@ class BlockIndex {
   std::size_t dim_;
   std::vector<std::uint64_t> filled_;
   std::vector<std::uint32_t> cluster_begin_;  // (n_clusters + 1,)
+  std::vector<std::uint32_t> one_each_;
   std::vector<float> centres_[kMaxParts];
   std::vector<float> norm_slack_[kMaxParts];
   std::vector<float> code_error_slack_[kMaxParts];

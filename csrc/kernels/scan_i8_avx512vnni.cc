@@ -85,16 +85,10 @@ inline void scan_part(const uint8_t* block, const CodedQueries& queries, const u
 #pragma GCC unroll 4
   for (size_t q = 0; q < kQueries; ++q) {
     const __m512i threshold = _mm512_set1_epi32(thresholds[q]);
-    const __m512i largest =
-        _mm512_max_epi32(_mm512_max_epi32(sums[q][0], sums[q][1]), _mm512_max_epi32(sums[q][2], sums[q][3]));
-    // Few blocks have an item that reaches the threshold.
-    uint64_t mask = _mm512_cmpge_epi32_mask(largest, threshold);
-    if (mask != 0) {
-      mask = 0;
+    uint64_t mask = 0;
 #pragma GCC unroll 4
-      for (size_t r = 0; r < kZmm; ++r) {
-        mask |= uint64_t{_mm512_cmpge_epi32_mask(sums[q][r], threshold)} << (16 * r);
-      }
+    for (size_t r = 0; r < kZmm; ++r) {
+      mask |= uint64_t{_mm512_cmpge_epi32_mask(sums[q][r], threshold)} << (16 * r);
     }
     masks[q] = mask;
   }
@@ -138,16 +132,22 @@ inline void scan_parts(const uint8_t* block, const float* block_scales, const Co
 template <size_t kQueries>
 inline void scan_part(const uint8_t* block, const CodedQueries& queries, const uint32_t* which,
                       const int32_t* thresholds, uint64_t* masks, const uint8_t* fetched) {
-  const auto scan = fetched != nullptr ? scan_part<kQueries, true> : scan_part<kQueries, false>;
-  scan(block, queries, which, thresholds, masks, fetched);
+  if (fetched != nullptr) {
+    scan_part<kQueries, true>(block, queries, which, thresholds, masks, fetched);
+  } else {
+    scan_part<kQueries, false>(block, queries, which, thresholds, masks, nullptr);
+  }
 }
 
 template <size_t kQueries>
 inline void scan_parts(const uint8_t* block, const float* block_scales, const CodedQueries& queries,
                        const uint32_t* which, const float* thresholds, uint64_t* masks,
                        const uint8_t* fetched) {
-  const auto scan = fetched != nullptr ? scan_parts<kQueries, true> : scan_parts<kQueries, false>;
-  scan(block, block_scales, queries, which, thresholds, masks, fetched);
+  if (fetched != nullptr) {
+    scan_parts<kQueries, true>(block, block_scales, queries, which, thresholds, masks, fetched);
+  } else {
+    scan_parts<kQueries, false>(block, block_scales, queries, which, thresholds, masks, nullptr);
+  }
 }
 
 }  // namespace

@@ -140,8 +140,11 @@ void BatchScan::prepare(std::size_t k) {
     across_[p].resize(along_[p].size());
   }
   for (std::size_t i = 0; i < n_states_; ++i) {
+    set_lines(states_[i]->steered, context_.rule, n_lines_, probes_, i, padded_);
+  }
+  probes_.find_terms();
+  for (std::size_t i = 0; i < n_states_; ++i) {
     QueryState& state = *states_[i];
-    set_lines(state.steered, context_.rule, n_lines_, probes_, i, padded_);
     away_.push_back(std::make_unique<AwayProbe>(index_, context_.kernels, state.steered, context_.rule));
     const QueryLines lines{probes_, i, padded_, count_lines(state.steered)};
     warm_up(context_, lines, *away_[i], state, k, counts_);

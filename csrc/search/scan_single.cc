@@ -196,6 +196,7 @@ void scan_single(const ScanContext& context, QueryState& state, std::size_t k, s
   const std::size_t n_lines = count_lines(state.steered);
   ProbeSet probes(index, context.kernels, n_lines);
   set_lines(state.steered, context.rule, n_lines, probes, 0, 1);
+  probes.find_terms();
   const QueryLines lines{probes, 0, 1, n_lines};
   const AwayProbe away(index, context.kernels, state.steered, context.rule);
   warm_up(context, lines, away, state, k, counts);

@@ -18,19 +18,13 @@ namespace dpr {
 namespace {
 
 // Upper bounds of all clusters: the least that any line gives.
-std::vector<float> cluster_uppers(const BlockIndex& index, const QueryLines& lines) {
-  const std::size_t n = index.n_clusters();
-  std::vector<std::uint32_t> one_each(n + 1);
-  std::iota(one_each.begin(), one_each.end(), 0u);
+std::vector<float> cluster_uppers(const QueryLines& lines) {
   std::vector<float> least;
-  for (std::size_t line = 0; line < lines.count; ++line) {
-    std::vector<float> upper(n, underflow_slack(index.dim()) + lines[line].offset());
-    lines[line].add_cluster_bounds(one_each.data(), upper.data());
-    if (line == 0) {
-      least = std::move(upper);
-    } else {
-      for (std::size_t c = 0; c < n; ++c) least[c] = std::min(least[c], upper[c]);
-    }
+  lines.query().cluster_uppers(least);
+  std::vector<float> upper;
+  for (std::size_t line = 1; line < lines.count; ++line) {
+    lines[line].cluster_uppers(upper);
+    for (std::size_t c = 0; c < least.size(); ++c) least[c] = std::min(least[c], upper[c]);
   }
   return least;
 }
@@ -66,7 +60,7 @@ float value_reached_by(const std::vector<float>& values, std::size_t wanted) {
 // The best one first.
 std::vector<Ranked> best_clusters(const BlockIndex& index, const QueryLines& lines) {
   const std::size_t n = index.n_clusters();
-  const std::vector<float> upper = cluster_uppers(index, lines);
+  const std::vector<float> upper = cluster_uppers(lines);
   const float cut = value_reached_by(upper, kWarmClusters);
   std::vector<Ranked> best;
   for (std::size_t c = 0; c < n && best.size() < 2 * kWarmClusters; ++c) {
