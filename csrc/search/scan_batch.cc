@@ -10,6 +10,7 @@
 #include "search/index_scan.h"
 #include "search/penalty_lines.h"
 #include "search/rescorer.h"
+#include "search/scan_alone.h"
 #include "search/warm_up.h"
 
 namespace dpr {
@@ -44,10 +45,15 @@ class BatchScan {
   BatchScan(const ScanContext& context, QueryState* const* states, std::size_t n_states, std::size_t k,
             bool both_parts);
 
+  bool is_sparse() const;  // then the queries fare better one by one
+  void run_one_by_one(std::size_t k);
   void run();
   void add_counts(SearchCounts& counts) const;
 
  private:
+  QueryLines lines_of(std::size_t query) const {
+    return {probes_, query, padded_, count_lines(states_[query]->steered)};
+  }
   void prepare(std::size_t k);
   void lay_out_terms(std::size_t first_lane);
   void set_floor(std::size_t query);
@@ -83,6 +89,21 @@ class BatchScan {
   bool all_ = false;
   std::uint64_t n_before_ = 0;
 };
+
+// Up to this size, batches are asked by a sample how much they need: where each query needs few blocks, few
+// are shared, and choosing the queries of every block costs more than sharing saves. The shares of all blocks
+// that the queries need must add up to this much for each line that bounds them (measured for 2 to 32
+// queries).
+constexpr std::size_t kMostWeighed = 16;
+constexpr std::size_t kSampleBlocks = 64;
+constexpr double kLeastShare = 0.5;
+
+bool may_need(std::size_t block, const QueryLines& lines, float floor) {
+  for (std::size_t line = 0; line < lines.count; ++line) {
+    if (lines[line].block_upper(block) < floor) return false;
+  }
+  return true;
+}
 
 std::size_t most_lines(QueryState* const* states, std::size_t n_states) {
   std::size_t most = 1;
@@ -135,10 +156,6 @@ void BatchScan::set_floor(std::size_t query) {
 }
 
 void BatchScan::prepare(std::size_t k) {
-  for (std::size_t p = 0; p < n_parts_; ++p) {
-    along_[p].resize(index_.n_clusters() * n_lanes_);
-    across_[p].resize(along_[p].size());
-  }
   for (std::size_t i = 0; i < n_states_; ++i) {
     set_lines(states_[i]->steered, context_.rule, n_lines_, probes_, i, padded_);
   }
@@ -146,11 +163,27 @@ void BatchScan::prepare(std::size_t k) {
   for (std::size_t i = 0; i < n_states_; ++i) {
     QueryState& state = *states_[i];
     away_.push_back(std::make_unique<AwayProbe>(index_, context_.kernels, state.steered, context_.rule));
-    const QueryLines lines{probes_, i, padded_, count_lines(state.steered)};
-    warm_up(context_, lines, *away_[i], state, k, counts_);
+    warm_up(context_, lines_of(i), *away_[i], state, k, counts_);
     set_floor(i);
   }
-  for (std::size_t first = 0; first < n_lanes_; first += kQueryLanes) lay_out_terms(first);
+}
+
+bool BatchScan::is_sparse() const {
+  if (n_states_ > kMostWeighed) return false;
+  const std::size_t step = index_.n_blocks() / kSampleBlocks + 1;
+  std::size_t n_asked = 0;
+  std::size_t n_needed = 0;
+  for (std::size_t block = step / 2; block < index_.n_blocks(); block += step) {
+    ++n_asked;
+    for (std::size_t i = 0; i < n_states_; ++i) n_needed += may_need(block, lines_of(i), states_[i]->floor());
+  }
+  return static_cast<double>(n_needed) < kLeastShare * static_cast<double>(n_lines_ * n_asked);
+}
+
+void BatchScan::run_one_by_one(std::size_t k) {
+  for (std::size_t i = 0; i < n_states_; ++i) {
+    scan_alone(context_, lines_of(i), *away_[i], *states_[i], k, 1, counts_);
+  }
 }
 
 QueryBounds BatchScan::bounds_at(std::size_t cluster, std::size_t line) const {
@@ -263,6 +296,11 @@ void BatchScan::scan(const Group& group, const Group& next) {
 }
 
 void BatchScan::run() {
+  for (std::size_t p = 0; p < n_parts_; ++p) {
+    along_[p].resize(index_.n_clusters() * n_lanes_);
+    across_[p].resize(along_[p].size());
+  }
+  for (std::size_t first = 0; first < n_lanes_; first += kQueryLanes) lay_out_terms(first);
   Group groups[2];
   for (Group& group : groups) {
     for (Chosen& chosen : group.chosen) {
@@ -277,11 +315,11 @@ void BatchScan::run() {
     scan(groups[now], groups[1 - now]);
   }
   for (std::size_t i = 0; i < n_states_; ++i) rescorer_.flush(*states_[i], pending_[i]);
+  counts_.n_pairs += index_.n_blocks() * n_states_;
 }
 
 void BatchScan::add_counts(SearchCounts& counts) const {
   counts.add(counts_);
-  counts.n_pairs += index_.n_blocks() * n_states_;
   counts.n_rescored += rescorer_.n_rescored();
 }
 
@@ -290,7 +328,11 @@ void BatchScan::add_counts(SearchCounts& counts) const {
 void scan_batch(const ScanContext& context, QueryState* const* states, std::size_t n_states, std::size_t k,
                 bool both_parts, SearchCounts& counts) {
   BatchScan scan(context, states, n_states, k, both_parts);
-  scan.run();
+  if (scan.is_sparse()) {
+    scan.run_one_by_one(k);
+  } else {
+    scan.run();
+  }
   scan.add_counts(counts);
 }
 

@@ -9,7 +9,7 @@
 #include "fp_environment.h"
 #include "index/error_bound.h"
 #include "search/block_visitor.h"
-#include "search/index_scan.h"
+#include "search/scan_alone.h"
 #include "search/warm_up.h"
 #include "threads/parallel_for.h"
 
@@ -200,7 +200,12 @@ void scan_single(const ScanContext& context, QueryState& state, std::size_t k, s
   const QueryLines lines{probes, 0, 1, n_lines};
   const AwayProbe away(index, context.kernels, state.steered, context.rule);
   warm_up(context, lines, away, state, k, counts);
+  scan_alone(context, lines, away, state, k, threads, counts);
+}
 
+void scan_alone(const ScanContext& context, const QueryLines& lines, const AwayProbe& away, QueryState& state,
+                std::size_t k, std::size_t threads, SearchCounts& counts) {
+  const BlockIndex& index = *context.segment.index;
   Scratch& scratch = scratch_of_thread();
   scratch.upper.assign(index.n_blocks(), underflow_slack(index.dim()));
   lines.query().add_block_bounds(scratch.upper.data());
