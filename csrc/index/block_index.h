@@ -69,6 +69,11 @@ class BlockIndex {
     for (std::size_t at = 0; at < 8 * 64 && at < block_bytes(); at += 64)
       __builtin_prefetch(codes(block) + at, 0, 2);
   }
+  void prefetch_bounds(std::size_t block) const {
+    __builtin_prefetch(&block_bounds_[block]);  // which may straddle two lines
+    __builtin_prefetch(&block_bounds_[block].underflow);
+    __builtin_prefetch(&filled_[block]);
+  }
   const std::uint32_t* rows(std::size_t block) const { return arrays_.rows + block * kBlockItems; }
   // Bit j is set when slot j holds an item.
   std::uint64_t filled_slots(std::size_t block) const { return filled_[block]; }

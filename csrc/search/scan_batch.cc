@@ -58,6 +58,7 @@ class BatchScan {
   void lay_out_terms(std::size_t first_lane);
   void set_floor(std::size_t query);
   QueryBounds bounds_at(std::size_t cluster, std::size_t line) const;
+  void prefetch_terms(std::size_t at) const;
   void select_next(Group& group);
   std::size_t select(std::size_t block, bool all, Chosen& chosen);
   std::size_t select_by_lines(std::size_t block, Chosen& chosen);
@@ -242,6 +243,24 @@ std::size_t BatchScan::select_by_lines(std::size_t block, Chosen& chosen) {
   return count;
 }
 
+// Asks for what the choice of blocks to come takes: they lie in no order, and neither do their clusters.
+void BatchScan::prefetch_terms(std::size_t at) const {
+  constexpr std::size_t kBoundsAhead = 16;
+  constexpr std::size_t kTermsAhead = 4;
+  const std::vector<std::uint32_t>& order = index_.longest_first();
+  if (!index_.is_worth_fetching() || at + kBoundsAhead >= order.size()) return;
+  const std::uint32_t later = order[at + kBoundsAhead];
+  index_.prefetch_bounds(later);
+  __builtin_prefetch(&index_.arrays().cluster[later]);
+  const std::size_t row = index_.cluster(order[at + kTermsAhead]) * n_lanes_;
+  for (std::size_t p = 0; p < n_parts_; ++p) {
+    for (std::size_t lane = 0; lane < n_lanes_; lane += 64 / sizeof(float)) {
+      __builtin_prefetch(&along_[p][row + lane]);
+      __builtin_prefetch(&across_[p][row + lane]);
+    }
+  }
+}
+
 // Fills a group with the next blocks that any query needs. Longest items first: they raise every floor early.
 void BatchScan::select_next(Group& group) {
   const std::vector<std::uint32_t>& order = index_.longest_first();
@@ -255,6 +274,7 @@ void BatchScan::select_next(Group& group) {
     } else if (next_ % kRunBlocks == kTrialBlocks) {
       all_ = 100 * (counts_.n_pairs_scanned - n_before_) >= 97 * kTrialBlocks * n_states_;
     }
+    prefetch_terms(next_);
     Chosen& chosen = group.chosen[group.count];
     chosen.block = order[next_];
     chosen.count = select(chosen.block, all_, chosen);
