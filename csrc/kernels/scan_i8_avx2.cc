@@ -91,6 +91,9 @@ void scan_part_i8_avx2(const uint8_t* block, const CodedQueries& queries, const 
 void scan_blocks_i8_avx2(const uint8_t* codes, size_t block_bytes, const CodedQueries& queries,
                          uint32_t query, const uint32_t* blocks, const int32_t* thresholds, size_t n,
                          const uint32_t* ahead, size_t n_ahead, uint64_t* masks) {
+  // Where codes follow each other the hardware does too, and better.
+  const bool no_gaps = queries.n_quads[0] * kQuadBytes == block_bytes;
+  if (no_gaps && n_ahead > 0 && ahead[n_ahead - 1] - ahead[0] + 1 == n_ahead) n_ahead = 0;
   for (size_t i = 0; i < n; ++i) {
     const uint8_t* fetched = i < n_ahead ? codes + ahead[i] * block_bytes : nullptr;
     scan_part_i8_avx2(codes + blocks[i] * block_bytes, queries, &query, thresholds + i, 1, masks + i,

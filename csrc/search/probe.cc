@@ -131,7 +131,9 @@ void ProbeVector::slots_of_blocks(const std::uint32_t* blocks, std::size_t n, fl
                                   const std::uint32_t* ahead, std::size_t n_ahead,
                                   std::uint64_t* slots) const {
   if (!index_->is_worth_fetching()) n_ahead = 0;
-  for (std::size_t i = 0; i < n_ahead; ++i) index_->prefetch_bounds(ahead[i]);
+  // The bounds of blocks that follow each other come by themselves.
+  const bool in_a_row = n_ahead > 0 && ahead[n_ahead - 1] - ahead[0] + 1 == n_ahead;
+  for (std::size_t i = 0; !in_a_row && i < n_ahead; ++i) index_->prefetch_bounds(ahead[i]);
   if (n_parts_ == 2) {
     for (std::size_t i = 0; i < n; ++i) {
       const std::uint8_t* fetched = i < n_ahead ? index_->codes(ahead[i]) : nullptr;
