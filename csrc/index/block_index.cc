@@ -137,6 +137,8 @@ void BlockIndex::derive() {
   const std::size_t n = arrays_.n_blocks;
   const double kappa = rounding_slack(dim_);
   block_bounds_.resize(n);
+  one_each_.resize(arrays_.n_clusters + 1);
+  std::iota(one_each_.begin(), one_each_.end(), 0u);
   for (std::size_t p = 0; p < parts_.count; ++p) {
     norm_slack_[p].resize(n);
     code_error_slack_[p].resize(n);

@@ -13,6 +13,7 @@ namespace dpr {
 
 constexpr std::size_t kMaxParts = 2;
 constexpr std::size_t kBoundKinds = 7;
+constexpr std::size_t kCacheBytes = 2 << 20;
 constexpr std::uint32_t kEmptySlot = 0xffffffffu;
 
 // The parts [c | w] of an item vector: the collaborative and the semantic one, or all of it as one.
@@ -58,9 +59,20 @@ class BlockIndex {
 
   std::size_t block_bytes() const { return parts_.n_quads() * kQuadBytes; }
   const std::uint8_t* codes(std::size_t block) const { return arrays_.codes + block * block_bytes(); }
-  // Asks for a block's codes ahead of their use.
+  // Whether codes are worth asking for ahead of their use: those that the second-level cache holds are not.
+  bool is_worth_fetching() const { return n_blocks() * block_bytes() > kCacheBytes; }
   void prefetch(std::size_t block) const {
-    for (std::size_t at = 0; at < block_bytes(); at += 64) __builtin_prefetch(codes(block) + at);
+    for (std::size_t at = 0; at < block_bytes(); at += 64) __builtin_prefetch(codes(block) + at, 0, 2);
+  }
+  // The same of a block that follows one asked for before: the hardware goes on by itself.
+  void prefetch_start(std::size_t block) const {
+    for (std::size_t at = 0; at < 8 * 64 && at < block_bytes(); at += 64)
+      __builtin_prefetch(codes(block) + at, 0, 2);
+  }
+  void prefetch_bounds(std::size_t block) const {
+    __builtin_prefetch(&block_bounds_[block]);  // which may straddle two lines
+    __builtin_prefetch(&block_bounds_[block].underflow);
+    __builtin_prefetch(&filled_[block]);
   }
   const std::uint32_t* rows(std::size_t block) const { return arrays_.rows + block * kBlockItems; }
   // Bit j is set when slot j holds an item.
@@ -72,6 +84,8 @@ class BlockIndex {
   const PartBounds& part_bounds(std::size_t part) const { return part_bounds_[part]; }
   // Bounds that hold for all blocks of a cluster, arrays of (n_clusters,). Without scale and code_norm.
   PartBounds cluster_bounds(std::size_t part) const;
+  // In the place of cluster_begin() where each cluster counts as one block: 0, 1, ... n_clusters.
+  const std::uint32_t* one_each() const { return one_each_.data(); }
   const BlockBounds& block_bounds(std::size_t block) const { return block_bounds_[block]; }
   const float* bound(std::size_t part, Bound kind) const {
     return arrays_.bounds + (part * kBoundKinds + static_cast<std::size_t>(kind)) * arrays_.n_blocks;
@@ -100,6 +114,7 @@ class BlockIndex {
   std::size_t dim_;
   std::vector<std::uint64_t> filled_;
   std::vector<std::uint32_t> cluster_begin_;  // (n_clusters + 1,)
+  std::vector<std::uint32_t> one_each_;
   std::vector<float> centres_[kMaxParts];
   std::vector<float> norm_slack_[kMaxParts];
   std::vector<float> code_error_slack_[kMaxParts];

@@ -26,8 +26,9 @@ struct CodedQueries {
 };
 
 // Bit j of masks[i] says whether the sum over part 0 of item j and query which[i] is >= thresholds[i].
+// `fetched` may point to a block that is needed soon: levels may ask memory for its codes meanwhile.
 using ScanPart = void(const uint8_t* block, const CodedQueries& queries, const uint32_t* which,
-                      const int32_t* thresholds, size_t n, uint64_t* masks);
+                      const int32_t* thresholds, size_t n, uint64_t* masks, const uint8_t* fetched);
 
 // The same for one query and a list of blocks: masks[i] of block blocks[i], which lies at codes + blocks[i] *
 // block_bytes. While block i is scanned, the codes of block ahead[i] are asked for, if i < n_ahead.
@@ -38,7 +39,8 @@ using ScanBlocks = void(const uint8_t* codes, size_t block_bytes, const CodedQue
 // Bit j of masks[i]: f0 * sum0 + f1 * sum1 >= thresholds[i] in float32, where f_p = block_scales[p] *
 // queries.scales[which[i]][p]. Levels may round this differently: at most four roundings in each term.
 using ScanParts = void(const uint8_t* block, const float* block_scales, const CodedQueries& queries,
-                       const uint32_t* which, const float* thresholds, size_t n, uint64_t* masks);
+                       const uint32_t* which, const float* thresholds, size_t n, uint64_t* masks,
+                       const uint8_t* fetched);
 
 // sums[j] of one part of a block against one vector's codes.
 using SumPart = void(const uint8_t* block_part, const int8_t* codes, size_t n_quads, int32_t offset,

@@ -48,6 +48,13 @@ inline void sum_group(const uint8_t* part, const int8_t* codes, size_t n_quads, 
   }
 }
 
+inline void fetch(const uint8_t* codes, size_t n_quads) {
+  if (codes == nullptr) return;
+  for (size_t at = 0; at < n_quads * kQuadBytes; at += 64) {
+    _mm_prefetch(reinterpret_cast<const char*>(codes + at), _MM_HINT_T1);
+  }
+}
+
 // Bits of 8 lanes whose sign is set.
 inline uint64_t sign_bits(__m256i lanes) {
   return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(lanes)));
@@ -64,7 +71,8 @@ void sum_part_i8_avx2(const uint8_t* block_part, const int8_t* codes, size_t n_q
 }
 
 void scan_part_i8_avx2(const uint8_t* block, const CodedQueries& queries, const uint32_t* which,
-                       const int32_t* thresholds, size_t n, uint64_t* masks) {
+                       const int32_t* thresholds, size_t n, uint64_t* masks, const uint8_t* fetched) {
+  fetch(fetched, queries.n_quads[0]);
   int32_t sums[kBlockItems];
   for (size_t i = 0; i < n; ++i) {
     const size_t query = which[i];
@@ -82,14 +90,21 @@ void scan_part_i8_avx2(const uint8_t* block, const CodedQueries& queries, const 
 
 void scan_blocks_i8_avx2(const uint8_t* codes, size_t block_bytes, const CodedQueries& queries,
                          uint32_t query, const uint32_t* blocks, const int32_t* thresholds, size_t n,
-                         const uint32_t*, size_t, uint64_t* masks) {
+                         const uint32_t* ahead, size_t n_ahead, uint64_t* masks) {
+  // Where codes follow each other the hardware does too, and better.
+  const bool no_gaps = queries.n_quads[0] * kQuadBytes == block_bytes;
+  if (no_gaps && n_ahead > 0 && ahead[n_ahead - 1] - ahead[0] + 1 == n_ahead) n_ahead = 0;
   for (size_t i = 0; i < n; ++i) {
-    scan_part_i8_avx2(codes + blocks[i] * block_bytes, queries, &query, thresholds + i, 1, masks + i);
+    const uint8_t* fetched = i < n_ahead ? codes + ahead[i] * block_bytes : nullptr;
+    scan_part_i8_avx2(codes + blocks[i] * block_bytes, queries, &query, thresholds + i, 1, masks + i,
+                      fetched);
   }
 }
 
 void scan_parts_i8_avx2(const uint8_t* block, const float* block_scales, const CodedQueries& queries,
-                        const uint32_t* which, const float* thresholds, size_t n, uint64_t* masks) {
+                        const uint32_t* which, const float* thresholds, size_t n, uint64_t* masks,
+                        const uint8_t* fetched) {
+  fetch(fetched, queries.n_quads[0] + queries.n_quads[1]);
   int32_t first[kBlockItems];
   int32_t second[kBlockItems];
   for (size_t i = 0; i < n; ++i) {

@@ -80,8 +80,9 @@ inline void sum_block(const uint8_t* block_part, const int8_t* codes, size_t n_q
   }
 }
 
-inline void prefetch(const uint8_t* codes, size_t n_bytes) {
-  for (size_t at = 0; at < n_bytes; at += 64) __builtin_prefetch(codes + at);
+inline void fetch(const uint8_t* codes, size_t n_quads) {
+  if (codes == nullptr) return;
+  for (size_t at = 0; at < n_quads * kQuadBytes; at += 64) __builtin_prefetch(codes + at);
 }
 
 }  // namespace
@@ -94,7 +95,8 @@ void sum_part_i8_neon(const uint8_t* block_part, const int8_t* codes, size_t n_q
 }
 
 void scan_part_i8_neon(const uint8_t* block, const CodedQueries& queries, const uint32_t* which,
-                       const int32_t* thresholds, size_t n, uint64_t* masks) {
+                       const int32_t* thresholds, size_t n, uint64_t* masks, const uint8_t* fetched) {
+  fetch(fetched, queries.n_quads[0]);
   for (size_t i = 0; i < n; ++i) {
     int32x4_t sums[kRegisters];
     sum_block(block, queries.codes + which[i] * queries.stride, queries.n_quads[0], sums);
@@ -109,15 +111,16 @@ void scan_blocks_i8_neon(const uint8_t* codes, size_t block_bytes, const CodedQu
                          uint32_t query, const uint32_t* blocks, const int32_t* thresholds, size_t n,
                          const uint32_t* ahead, size_t n_ahead, uint64_t* masks) {
   for (size_t i = 0; i < n; ++i) {
-    if (i < n_ahead) {
-      prefetch(codes + ahead[i] * block_bytes, queries.n_quads[0] * kQuadBytes);
-    }
-    scan_part_i8_neon(codes + blocks[i] * block_bytes, queries, &query, thresholds + i, 1, masks + i);
+    const uint8_t* fetched = i < n_ahead ? codes + ahead[i] * block_bytes : nullptr;
+    scan_part_i8_neon(codes + blocks[i] * block_bytes, queries, &query, thresholds + i, 1, masks + i,
+                      fetched);
   }
 }
 
 void scan_parts_i8_neon(const uint8_t* block, const float* block_scales, const CodedQueries& queries,
-                        const uint32_t* which, const float* thresholds, size_t n, uint64_t* masks) {
+                        const uint32_t* which, const float* thresholds, size_t n, uint64_t* masks,
+                        const uint8_t* fetched) {
+  fetch(fetched, queries.n_quads[0] + queries.n_quads[1]);
   for (size_t i = 0; i < n; ++i) {
     const size_t query = which[i];
     const int8_t* codes = queries.codes + query * queries.stride;

@@ -16,7 +16,7 @@ void sum_part_i8_scalar(const uint8_t* block_part, const int8_t* codes, size_t n
 }
 
 void scan_part_i8_scalar(const uint8_t* block, const CodedQueries& queries, const uint32_t* which,
-                         const int32_t* thresholds, size_t n, uint64_t* masks) {
+                         const int32_t* thresholds, size_t n, uint64_t* masks, const uint8_t*) {
   int32_t sums[kBlockItems];
   for (size_t i = 0; i < n; ++i) {
     const size_t query = which[i];
@@ -31,12 +31,14 @@ void scan_blocks_i8_scalar(const uint8_t* codes, size_t block_bytes, const Coded
                            uint32_t query, const uint32_t* blocks, const int32_t* thresholds, size_t n,
                            const uint32_t*, size_t, uint64_t* masks) {
   for (size_t i = 0; i < n; ++i) {
-    scan_part_i8_scalar(codes + blocks[i] * block_bytes, queries, &query, thresholds + i, 1, masks + i);
+    scan_part_i8_scalar(codes + blocks[i] * block_bytes, queries, &query, thresholds + i, 1, masks + i,
+                        nullptr);
   }
 }
 
 void scan_parts_i8_scalar(const uint8_t* block, const float* block_scales, const CodedQueries& queries,
-                          const uint32_t* which, const float* thresholds, size_t n, uint64_t* masks) {
+                          const uint32_t* which, const float* thresholds, size_t n, uint64_t* masks,
+                          const uint8_t*) {
   int32_t first[kBlockItems];
   int32_t second[kBlockItems];
   for (size_t i = 0; i < n; ++i) {

@@ -6,7 +6,7 @@ namespace dpr {
 
 AwayProbe::AwayProbe(const BlockIndex& index, const KernelTable& kernels, const SteeredQuery& steered,
                      const ScoreRule& rule)
-    : steered_(steered), rule_(rule), vectors_(index, kernels, steered.away.size(), 1, false) {
+    : steered_(steered), rule_(rule), vectors_(index, kernels, steered.away.size()) {
   std::vector<float> negated(steered.away.empty() ? 0 : index.dim());
   for (std::size_t m = 0; m < steered.away.size(); ++m) {
     for (std::size_t d = 0; d < index.dim(); ++d) negated[d] = -steered.away[m].vector[d];

@@ -9,16 +9,11 @@
 namespace dpr {
 namespace {
 
-// Codes that the second-level cache holds are not worth asking for.
-constexpr std::size_t kCacheBytes = 2 << 20;
+// Centres that are read together for all vectors, as many as half the first-level cache holds.
+constexpr std::size_t kTileBytes = 16 * 1024;
 
-// along[c] = <x, u_c>, canonical; across[c] >= the length of x off the line of u_c. For one part of x, of
-// length at most norm.
-void cluster_terms(const BlockIndex& index, const KernelTable& kernels, std::size_t part,
-                   const float* vector_part, float norm, float* along, float* across) {
-  const std::size_t n = index.n_clusters();
-  const std::size_t width = index.parts().width[part];
-  kernels.dot_rows_f32(vector_part, index.centres(part), n, width, along);
+// across[c] >= the length of x off the line of u_c, for one part of x, of length at most norm.
+void find_across(std::size_t width, float norm, const float* along, std::size_t n, float* across) {
   // |x|^2 - <x, u>^2 with room for the rounding of `along` (3 gamma) and of these operations (8 u).
   const double room = 1.0 + 3.0 * gamma_float32(dot_roundings(width)) + 8.0 * 0x1p-24;
   const float square = round_up(double{norm} * double{norm} * room) + 4.0f * underflow_slack(1);
@@ -30,33 +25,48 @@ void cluster_terms(const BlockIndex& index, const KernelTable& kernels, std::siz
 
 }  // namespace
 
-ProbeSet::ProbeSet(const BlockIndex& index, const KernelTable& kernels, std::size_t n, std::size_t lanes,
-                   bool with_terms)
+ProbeSet::ProbeSet(const BlockIndex& index, const KernelTable& kernels, std::size_t n, std::size_t lanes)
     : index_(index),
       kernels_(kernels),
       coded_(index.parts(), n, lanes),
-      with_terms_(with_terms),
-      terms_(with_terms ? n * index.parts().count * 2 * index.n_clusters() : 0) {
+      floats_(n * (index.dim() + index.parts().count)) {
   vectors_.reserve(n);
   for (std::size_t place = 0; place < n; ++place) {
     vectors_.push_back(ProbeVector(index_, kernels_, coded_, place));
-    vectors_[place].fetches_ = index_.n_blocks() * index_.block_bytes() > kCacheBytes;
   }
 }
 
 void ProbeSet::set(std::size_t place, const float* vector, float offset) {
   ProbeVector& probe = vectors_[place];
-  const std::size_t n_clusters = index_.n_clusters();
   coded_.set(place, vector);
   probe.offset_ = offset;
   probe.n_parts_ = parts().count > 1 && coded_.norm(1)[place] > 0.0f ? 2 : 1;
-  if (!with_terms_) return;
-  float* terms = terms_.data() + place * parts().count * 2 * n_clusters;
-  for (std::size_t p = 0; p < parts().count; ++p, terms += 2 * n_clusters) {
-    probe.along_[p] = terms;
-    probe.across_[p] = terms + n_clusters;
-    if (p >= probe.n_parts_) continue;  // of a part that is zero, terms are
-    cluster_terms(index_, kernels_, p, vector + parts().begin[p], probe.norm(p), terms, terms + n_clusters);
+  float* lengths = std::copy_n(vector, index_.dim(), floats(place));
+  for (std::size_t p = 0; p < parts().count; ++p) lengths[p] = probe.norm(p);
+}
+
+void ProbeSet::find_terms() {
+  const std::size_t n_clusters = index_.n_clusters();
+  terms_.resize(size() * parts().count * 2 * n_clusters);
+  for (std::size_t p = 0; p < parts().count; ++p) {
+    const std::size_t width = parts().width[p];
+    const std::size_t most = std::max<std::size_t>(1, kTileBytes / (width * sizeof(float)));
+    for (std::size_t place = 0; place < size(); ++place) {
+      float* terms = terms_.data() + (place * parts().count + p) * 2 * n_clusters;
+      vectors_[place].along_[p] = terms;
+      vectors_[place].across_[p] = terms + n_clusters;
+    }
+    for (std::size_t first = 0; first < n_clusters; first += most) {
+      const std::size_t n = std::min(most, n_clusters - first);
+      for (std::size_t place = 0; place < size(); ++place) {
+        const float length = floats(place)[index_.dim() + p];
+        if (length == 0.0f) continue;  // terms are zero
+        float* along = terms_.data() + (place * parts().count + p) * 2 * n_clusters + first;
+        kernels_.dot_rows_f32(floats(place) + parts().begin[p], index_.centres(p) + first * width, n, width,
+                              along);
+        find_across(width, length, along, n, along + n_clusters);
+      }
+    }
   }
 }
 
@@ -72,10 +82,11 @@ void ProbeVector::add_block_bounds(float* upper) const {
   }
 }
 
-void ProbeVector::add_cluster_bounds(const std::uint32_t* one_each, float* upper) const {
+void ProbeVector::cluster_uppers(std::vector<float>& upper) const {
+  upper.assign(index_->n_clusters(), underflow_slack(index_->dim()) + offset_);
   for (std::size_t p = 0; p < n_parts_; ++p) {
-    kernels_->add_bounds(index_->cluster_bounds(p), one_each, index_->n_clusters(), along_[p], across_[p],
-                         norm(p), upper);
+    kernels_->add_bounds(index_->cluster_bounds(p), index_->one_each(), index_->n_clusters(), along_[p],
+                         across_[p], norm(p), upper.data());
   }
 }
 
@@ -101,16 +112,17 @@ float ProbeVector::code_error(std::size_t block) const {
   return error;
 }
 
-std::uint64_t ProbeVector::slots_at_least(std::size_t block, float least) const {
+std::uint64_t ProbeVector::slots_at_least(std::size_t block, float least, const std::uint8_t* fetched) const {
   const BlockBounds& bounds = index_->block_bounds(block);
   const auto which = static_cast<std::uint32_t>(place_);
   std::uint64_t mask = 0;
   if (n_parts_ == 2) {
-    kernels_->scan_parts_i8(index_->codes(block), bounds.scale, coded_->view(), &which, &least, 1, &mask);
+    kernels_->scan_parts_i8(index_->codes(block), bounds.scale, coded_->view(), &which, &least, 1, &mask,
+                            fetched);
   } else {
     const std::int32_t threshold =
         clamped_floor(least * (bounds.inverse_scale * coded_->inverse_scale()[place_]));
-    kernels_->scan_part_i8(index_->codes(block), coded_->view(), &which, &threshold, 1, &mask);
+    kernels_->scan_part_i8(index_->codes(block), coded_->view(), &which, &threshold, 1, &mask, fetched);
   }
   return mask & index_->filled_slots(block);
 }
@@ -118,11 +130,18 @@ std::uint64_t ProbeVector::slots_at_least(std::size_t block, float least) const 
 void ProbeVector::slots_of_blocks(const std::uint32_t* blocks, std::size_t n, float floor,
                                   const std::uint32_t* ahead, std::size_t n_ahead,
                                   std::uint64_t* slots) const {
-  if (!fetches_) n_ahead = 0;
+  if (!index_->is_worth_fetching()) n_ahead = 0;
+  // The bounds of blocks that follow each other come by themselves.
+  const bool in_a_row = n_ahead > 0 && ahead[n_ahead - 1] - ahead[0] + 1 == n_ahead;
+  for (std::size_t i = 0; !in_a_row && i < n_ahead; ++i) index_->prefetch_bounds(ahead[i]);
   if (n_parts_ == 2) {
     for (std::size_t i = 0; i < n; ++i) {
-      if (i < n_ahead) index_->prefetch(ahead[i]);
-      slots[i] = slots_at_least(blocks[i], floor - offset_ - code_error(blocks[i]));
+      const std::uint8_t* fetched = i < n_ahead ? index_->codes(ahead[i]) : nullptr;
+      if (i > 0 && i < n_ahead && ahead[i] == ahead[i - 1] + 1) {
+        index_->prefetch_start(ahead[i]);
+        fetched = nullptr;
+      }
+      slots[i] = slots_at_least(blocks[i], floor - offset_ - code_error(blocks[i]), fetched);
     }
     return;
   }

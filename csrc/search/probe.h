@@ -22,9 +22,10 @@ class ProbeVector {
 
   float offset() const { return offset_; }
 
-  // Adds the bounds of all blocks, or of all clusters, to `upper`; the offset is left to the caller.
+  // Adds the bounds of all blocks to `upper`; the offset is left to the caller.
   void add_block_bounds(float* upper) const;
-  void add_cluster_bounds(const std::uint32_t* one_each, float* upper) const;
+  // Bounds of all clusters, each as high as its blocks' highest.
+  void cluster_uppers(std::vector<float>& upper) const;
 
   float block_upper(std::size_t block) const;
   // What code sums may lack of dot products in a block.
@@ -36,8 +37,9 @@ class ProbeVector {
   void slots_of_blocks(const std::uint32_t* blocks, std::size_t n, float floor, const std::uint32_t* ahead,
                        std::size_t n_ahead, std::uint64_t* slots) const;
 
-  // Slots whose approximate dot product is at least `least`, and possibly a few more; empty ones never.
-  std::uint64_t slots_at_least(std::size_t block, float least) const;
+  // Slots whose approximate dot product is at least `least`, and possibly a few more; empty ones never. The
+  // codes at `fetched`, a block's or null, are fetched meanwhile.
+  std::uint64_t slots_at_least(std::size_t block, float least, const std::uint8_t* fetched) const;
 
   // approximate[j] + code_error(block) + offset bounds the dot product of slot j. Room for kBlockItems.
   void approximate_block(std::size_t block, float* approximate) const;
@@ -56,7 +58,6 @@ class ProbeVector {
   const CodedVectors* coded_;
   std::size_t place_;
   std::size_t n_parts_ = 1;
-  bool fetches_ = false;
   float offset_ = 0.0f;
   const float* along_[kMaxParts] = {nullptr, nullptr};
   const float* across_[kMaxParts] = {nullptr, nullptr};
@@ -65,14 +66,15 @@ class ProbeVector {
 // Probe vectors and the memory that they look at.
 class ProbeSet {
  public:
-  // n vectors, not set yet. Without terms, only what concerns codes may be asked of them.
-  ProbeSet(const BlockIndex& index, const KernelTable& kernels, std::size_t n, std::size_t lanes = 1,
-           bool with_terms = true);
+  // n vectors, not set yet. Before find_terms, only what concerns codes may be asked of them.
+  ProbeSet(const BlockIndex& index, const KernelTable& kernels, std::size_t n, std::size_t lanes = 1);
   ProbeSet(const ProbeSet&) = delete;
   ProbeSet& operator=(const ProbeSet&) = delete;
 
   // Once a place.
   void set(std::size_t place, const float* vector, float offset);
+  // The terms of all places, once they are set: centres are read once for all of them.
+  void find_terms();
   // Makes the slack for roundings that of a longer vector.
   void widen(std::size_t place, std::size_t part, float norm);
 
@@ -82,11 +84,13 @@ class ProbeSet {
   const CodedVectors& coded() const { return coded_; }
 
  private:
+  float* floats(std::size_t place) { return floats_.data() + place * (index_.dim() + parts().count); }
+
   const BlockIndex& index_;
   const KernelTable& kernels_;
   CodedVectors coded_;
-  bool with_terms_;
-  std::vector<float> terms_;  // (n, parts, 2, n_clusters)
+  std::vector<float> floats_;  // (n, dim + parts): vectors and the lengths of their parts, never widened
+  std::vector<float> terms_;   // (n, parts, 2, n_clusters)
   std::vector<ProbeVector> vectors_;
 };
 

@@ -9,7 +9,7 @@
 #include "fp_environment.h"
 #include "index/error_bound.h"
 #include "search/block_visitor.h"
-#include "search/index_scan.h"
+#include "search/scan_alone.h"
 #include "search/warm_up.h"
 #include "threads/parallel_for.h"
 
@@ -66,19 +66,22 @@ void bound_by_other_lines(const BlockIndex& index, const KernelTable& kernels, c
 // Orders the chosen blocks roughly by falling bound: a counting sort into kBuckets ranges between the floor
 // and the largest bound. Good blocks first raise the floor early. Where nearly all blocks are to be read,
 // reading them as they lie is worth more.
-constexpr std::size_t kBuckets = 16;
+constexpr std::uint32_t kBuckets = 16;
 
 void put_best_first(Scratch& scratch, std::size_t count, float floor) {
   if (count < 4 * kBuckets || 10 * count > 9 * scratch.upper.size() ||
       !(floor > -std::numeric_limits<float>::max()))
     return;
   float largest = floor;
-  for (std::size_t i = 0; i < count; ++i) largest = std::max(largest, scratch.upper[scratch.blocks[i]]);
+  for (std::size_t i = 0; i < count; ++i) {
+    const float upper = scratch.upper[scratch.blocks[i]];
+    largest = upper > largest ? upper : largest;  // std::max takes references, through memory
+  }
   const float factor = static_cast<float>(kBuckets) / (largest - floor);
   if (!(factor < std::numeric_limits<float>::max())) return;
   const auto bucket_of = [&](std::uint32_t block) {
-    const float place = (largest - scratch.upper[block]) * factor;
-    return std::min(static_cast<std::size_t>(place), kBuckets - 1);
+    const auto place = static_cast<std::int32_t>((largest - scratch.upper[block]) * factor);
+    return std::min(static_cast<std::uint32_t>(place), kBuckets - 1);
   };
   std::size_t begin[kBuckets + 1] = {};
   for (std::size_t i = 0; i < count; ++i) ++begin[bucket_of(scratch.blocks[i]) + 1];
@@ -193,10 +196,16 @@ void scan_single(const ScanContext& context, QueryState& state, std::size_t k, s
   const std::size_t n_lines = count_lines(state.steered);
   ProbeSet probes(index, context.kernels, n_lines);
   set_lines(state.steered, context.rule, n_lines, probes, 0, 1);
+  probes.find_terms();
   const QueryLines lines{probes, 0, 1, n_lines};
   const AwayProbe away(index, context.kernels, state.steered, context.rule);
   warm_up(context, lines, away, state, k, counts);
+  scan_alone(context, lines, away, state, k, threads, counts);
+}
 
+void scan_alone(const ScanContext& context, const QueryLines& lines, const AwayProbe& away, QueryState& state,
+                std::size_t k, std::size_t threads, SearchCounts& counts) {
+  const BlockIndex& index = *context.segment.index;
   Scratch& scratch = scratch_of_thread();
   scratch.upper.assign(index.n_blocks(), underflow_slack(index.dim()));
   lines.query().add_block_bounds(scratch.upper.data());

@@ -20,7 +20,7 @@
 namespace dpr {
 namespace {
 
-// With fewer queries, one after the other is faster than block by block.
+// Fewer queries than this share several threads better than blocks.
 constexpr std::size_t kSmallestBatch = 8;
 // Terms of so many queries against all clusters stay in the second-level cache.
 constexpr std::size_t kLargestBatch = 256;
@@ -131,7 +131,7 @@ void Search::scan(const Chunk& chunk, std::size_t threads, SearchCounts& counts)
     return;
   }
   const ScanContext context{catalogue_.main, filter_, kernels_, request_.rule};
-  if (chunk.states.size() >= kSmallestBatch) {
+  if (chunk.states.size() >= (threads > 1 ? kSmallestBatch : 2)) {
     scan_batch(context, chunk.states.data(), chunk.states.size(), k_, chunk.way == Way::kIndexParts, counts);
     return;
   }

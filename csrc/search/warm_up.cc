@@ -18,19 +18,13 @@ namespace dpr {
 namespace {
 
 // Upper bounds of all clusters: the least that any line gives.
-std::vector<float> cluster_uppers(const BlockIndex& index, const QueryLines& lines) {
-  const std::size_t n = index.n_clusters();
-  std::vector<std::uint32_t> one_each(n + 1);
-  std::iota(one_each.begin(), one_each.end(), 0u);
+std::vector<float> cluster_uppers(const QueryLines& lines) {
   std::vector<float> least;
-  for (std::size_t line = 0; line < lines.count; ++line) {
-    std::vector<float> upper(n, underflow_slack(index.dim()) + lines[line].offset());
-    lines[line].add_cluster_bounds(one_each.data(), upper.data());
-    if (line == 0) {
-      least = std::move(upper);
-    } else {
-      for (std::size_t c = 0; c < n; ++c) least[c] = std::min(least[c], upper[c]);
-    }
+  lines.query().cluster_uppers(least);
+  std::vector<float> upper;
+  for (std::size_t line = 1; line < lines.count; ++line) {
+    lines[line].cluster_uppers(upper);
+    for (std::size_t c = 0; c < least.size(); ++c) least[c] = std::min(least[c], upper[c]);
   }
   return least;
 }
@@ -66,7 +60,7 @@ float value_reached_by(const std::vector<float>& values, std::size_t wanted) {
 // The best one first.
 std::vector<Ranked> best_clusters(const BlockIndex& index, const QueryLines& lines) {
   const std::size_t n = index.n_clusters();
-  const std::vector<float> upper = cluster_uppers(index, lines);
+  const std::vector<float> upper = cluster_uppers(lines);
   const float cut = value_reached_by(upper, kWarmClusters);
   std::vector<Ranked> best;
   for (std::size_t c = 0; c < n && best.size() < 2 * kWarmClusters; ++c) {
@@ -102,7 +96,7 @@ class CarefulFloor {
 
 void CarefulFloor::visit(std::size_t block) {
   const float error = query_.code_error(block);
-  std::uint64_t slots = query_.slots_at_least(block, best_.floor() + error);
+  std::uint64_t slots = query_.slots_at_least(block, best_.floor() + error, nullptr);
   if (slots == 0) return;
   float dots[kBlockItems];
   query_.approximate_block(block, dots);
@@ -152,26 +146,36 @@ void LaneFloor::visit(std::size_t block) {
 
 float LaneFloor::floor() const { return value_reached_by(maxima_, k_); }
 
-// Visits the first blocks of the best clusters, or where there are few clusters, of all.
-template <class Floor>
-std::size_t visit_promising(const BlockIndex& index, const QueryLines& lines, std::size_t k, Floor& floor) {
+// The first blocks of the best clusters, or where there are few clusters, of all.
+std::vector<std::uint32_t> promising_blocks(const BlockIndex& index, const QueryLines& lines, std::size_t k) {
   const Depth depth = warm_depth(k);
   const std::size_t most = depth.best + kWarmClusters * depth.other;
-  std::size_t n_visited = 0;
+  std::vector<std::uint32_t> blocks;
   if (index.n_clusters() < 2 * kWarmClusters) {
-    const std::size_t wanted = std::min(most, index.n_blocks() / 8);
-    for (; n_visited < wanted; ++n_visited) floor.visit(index.longest_first()[n_visited]);
-    return n_visited;
+    const auto wanted = static_cast<std::ptrdiff_t>(std::min(most, index.n_blocks() / 8));
+    blocks.assign(index.longest_first().begin(), index.longest_first().begin() + wanted);
+    return blocks;
   }
+  blocks.reserve(2 * most);
   std::size_t wanted = depth.best;
   for (const Ranked& cluster : best_clusters(index, lines)) {
-    const std::size_t begin = index.cluster_begin()[cluster.second];
+    const std::uint32_t begin = index.cluster_begin()[cluster.second];
     const std::size_t end = std::min<std::size_t>(index.cluster_begin()[cluster.second + 1], begin + wanted);
-    for (std::size_t b = begin; b < end; ++b) floor.visit(b);
-    n_visited += end - begin;
+    for (std::uint32_t b = begin; b < end; ++b) blocks.push_back(b);
     wanted = depth.other;
   }
-  return n_visited;
+  return blocks;
+}
+
+template <class Floor>
+float floor_of(const BlockIndex& index, const std::vector<std::uint32_t>& blocks, Floor floor) {
+  constexpr std::size_t kAhead = 2;
+  const std::size_t n_fetched = index.is_worth_fetching() ? blocks.size() : 0;
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    if (i + kAhead < n_fetched) index.prefetch(blocks[i + kAhead]);
+    floor.visit(blocks[i]);
+  }
+  return floor.floor();
 }
 
 }  // namespace
@@ -180,16 +184,12 @@ void warm_up(const ScanContext& context, const QueryLines& lines, const AwayProb
              std::size_t k, SearchCounts& counts) {
   const BlockIndex& index = *context.segment.index;
   if (8 * k > context.segment.view.n_items) return;  // most blocks have to be read anyway
-  float found = 0.0f;
-  if (away.is_empty() && !context.filter.restricts(state.number)) {
-    LaneFloor floor(index, context.kernels, lines.query(), k);
-    counts.n_pairs_scanned += visit_promising(index, lines, k, floor);
-    found = floor.floor();
-  } else {
-    CarefulFloor floor(context, lines.query(), away, state, k);
-    counts.n_pairs_scanned += visit_promising(index, lines, k, floor);
-    found = floor.floor();
-  }
+  const std::vector<std::uint32_t> blocks = promising_blocks(index, lines, k);
+  counts.n_pairs_scanned += blocks.size();
+  const bool may_be_any = away.is_empty() && !context.filter.restricts(state.number);
+  const float found = may_be_any
+                          ? floor_of(index, blocks, LaneFloor(index, context.kernels, lines.query(), k))
+                          : floor_of(index, blocks, CarefulFloor(context, lines.query(), away, state, k));
   state.known_floor = std::max(state.known_floor, found);
 }
 

@@ -103,8 +103,9 @@ bool Comparison::agrees_part() {
   std::vector<std::uint64_t> expected(shape_.n + 1, kUntouched);
   std::vector<std::uint64_t> found(shape_.n + 1, kUntouched);
   dpr::scan_part_i8_scalar(block_.data(), queries_, which_.data(), thresholds.data(), shape_.n,
-                           expected.data());
-  dpr::scan_part_i8_amx(block_.data(), queries_, which_.data(), thresholds.data(), shape_.n, found.data());
+                           expected.data(), nullptr);
+  dpr::scan_part_i8_amx(block_.data(), queries_, which_.data(), thresholds.data(), shape_.n, found.data(),
+                        nullptr);
   return found == expected;
 }
 
@@ -120,9 +121,9 @@ bool Comparison::agrees_parts() {
   std::vector<std::uint64_t> expected(shape_.n + 1, kUntouched);
   std::vector<std::uint64_t> found(shape_.n + 1, kUntouched);
   dpr::scan_parts_i8_avx512vnni(block_.data(), block_scales, queries_, which_.data(), thresholds.data(),
-                                shape_.n, expected.data());
+                                shape_.n, expected.data(), nullptr);
   dpr::scan_parts_i8_amx(block_.data(), block_scales, queries_, which_.data(), thresholds.data(), shape_.n,
-                         found.data());
+                         found.data(), nullptr);
   return found == expected;
 }
 

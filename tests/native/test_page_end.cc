@@ -58,11 +58,11 @@ TEST_CASE("scans at the end of memory") {
       const KernelTable& kernels = kernels_for(level);
       const std::vector<std::uint64_t> all(kQueries, ~std::uint64_t{0});
       std::vector<std::uint64_t> masks(kQueries);
-      kernels.scan_part_i8(block.data(), one_part, which.data(), least_sums, kQueries, masks.data());
+      kernels.scan_part_i8(block.data(), one_part, which.data(), least_sums, kQueries, masks.data(), nullptr);
       CHECK(masks == all);
       masks.assign(kQueries, 0);
       kernels.scan_parts_i8(block.data(), block_scales, two_parts, which.data(), least_scores, kQueries,
-                            masks.data());
+                            masks.data(), nullptr);
       CHECK(masks == all);
     }
   }

@@ -158,10 +158,45 @@ TEST_CASE("masks of one part hold exactly the sums that reach the threshold") {
     for (const SimdLevel level : supported_simd_levels()) {
       CAPTURE(std::string(simd_level_name(level)));
       CAPTURE(size.n0);
-      std::vector<std::uint64_t> masks(which.size());
-      kernels_for(level).scan_part_i8(made.block(), made.view(), which.data(), thresholds.data(),
-                                      which.size(), masks.data());
-      REQUIRE(masks == expected);
+      for (const std::uint8_t* fetched : {static_cast<const std::uint8_t*>(nullptr), made.block()}) {
+        std::vector<std::uint64_t> masks(which.size());
+        kernels_for(level).scan_part_i8(made.block(), made.view(), which.data(), thresholds.data(),
+                                        which.size(), masks.data(), fetched);
+        REQUIRE(masks == expected);
+      }
+    }
+  }
+}
+
+// Blocks asked for ahead follow each other, or do not, or are fewer; with a second part, there are gaps.
+TEST_CASE("a list of blocks has the masks of its blocks one by one") {
+  Random random(4);
+  constexpr std::size_t kBlocks = 6;
+  const std::vector<std::uint32_t> blocks{4, 0, 2, 3, 5};
+  const std::vector<std::uint32_t> ahead{1, 2, 3, 0, 5};
+  for (const Size& size : sizes()) {
+    const Case made = make_case(random, size.n0, size.n1, 1, size.kind);
+    const std::size_t block_bytes = (size.n0 + size.n1) * kQuadBytes;
+    std::vector<std::uint8_t> codes(kBlocks * block_bytes);
+    for (std::uint8_t& code : codes) code = item_code(random, size.kind);
+    std::vector<std::int32_t> thresholds;
+    std::vector<std::uint64_t> expected(blocks.size());
+    for (std::size_t i = 0; i < blocks.size(); ++i) {
+      const std::uint32_t query = 0;
+      thresholds.push_back(threshold_near(random, made.sum(0, 0, random.below(kBlockItems))));
+      scan_part_i8_scalar(codes.data() + blocks[i] * block_bytes, made.view(), &query, &thresholds[i], 1,
+                          &expected[i], nullptr);
+    }
+    for (const SimdLevel level : supported_simd_levels()) {
+      CAPTURE(std::string(simd_level_name(level)));
+      CAPTURE(size.n0);
+      for (const std::size_t n_ahead : {std::size_t{0}, std::size_t{3}, ahead.size()}) {
+        std::vector<std::uint64_t> masks(blocks.size());
+        kernels_for(level).scan_blocks_i8(codes.data(), block_bytes, made.view(), 0, blocks.data(),
+                                          thresholds.data(), blocks.size(), ahead.data(), n_ahead,
+                                          masks.data());
+        REQUIRE(masks == expected);
+      }
     }
   }
 }
@@ -187,7 +222,8 @@ TEST_CASE("masks of two parts hold the sums that clearly reach the threshold and
       CAPTURE(size.n0);
       std::vector<std::uint64_t> masks(which.size());
       kernels_for(level).scan_parts_i8(made.block(), block_scales, made.view(), which.data(),
-                                       thresholds.data(), which.size(), masks.data());
+                                       thresholds.data(), which.size(), masks.data(),
+                                       random.chance(0.5) ? made.block() : nullptr);
       for (std::size_t at = 0; at < which.size(); ++at) {
         for (std::size_t j = 0; j < kBlockItems; ++j) {
           const double first = term(which[at], 0, j);
