@@ -203,7 +203,7 @@ def test_tags_are_embedded_by_name(encoder_folder: Path) -> None:
 @torch.no_grad()
 def test_a_trained_model_reads_which_tag_is_meant(checkpoint: Checkpoint) -> None:
     model = checkpoint.model
-    texts = ["no horror please", "surprise me", "comedy"]
+    texts = ["no horror please", "surprise me", "give me comedy"]
     encoded = encode_prompts(model.prompt_encoder, checkpoint.tokenizer, model.tag_embeddings, texts)
     tokens, mask, wish = stack_prompts(encoded)
     present = wish.sum(-1)  # asked or refused; the direction takes longer to learn than these seconds

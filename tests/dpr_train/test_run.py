@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -197,8 +198,8 @@ def test_a_text_encoder_of_another_width_is_named(
     encoder_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Wider(TextEmbedder):
-        def __init__(self, folder: Path) -> None:
-            super().__init__(folder)
+        def __init__(self, folder: Path, **settings: Any) -> None:
+            super().__init__(folder, **settings)
             self.dim += 1
 
     monkeypatch.setattr("dpr_train.run.TextEmbedder", Wider)
