@@ -12,6 +12,7 @@ from rich.console import Console
 from dpr_infer import DprError
 from dpr_train.checkpoint import CheckpointError
 from dpr_train.data import DataError
+from dpr_train.devices import DeviceError
 
 __all__ = ["main"]
 
@@ -244,7 +245,7 @@ def main() -> None:
     """Run ``dpr-bench``: exit code 0, 1 if nothing could be measured, 2 for wrong arguments."""
     try:
         app()
-    except (DprError, CheckpointError, DataError, OSError, ValueError) as error:
+    except (DprError, CheckpointError, DataError, DeviceError, OSError, ValueError) as error:
         Console(stderr=True, soft_wrap=True).print(
             f"dpr-bench: {error}", style="red", highlight=False, markup=False
         )
