@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,42 +45,38 @@ def inputs(checkpoint: Path) -> Inputs:
     return open_inputs(checkpoint, tiny_dataset(), encoder_of(checkpoint), silent)
 
 
+def options_for(
+    checkpoint: Path, out: Path | None, *, variants: Sequence[str] = (), workers: int = 1
+) -> AblationOptions:
+    return AblationOptions(
+        checkpoint=checkpoint,
+        dataset="tiny",
+        source=None,
+        cache_dir=checkpoint,  # not looked into: data and texts are given
+        seeds=[0, 1],
+        variants=variants,
+        scratch_epochs=1,
+        threads=1,
+        workers=workers,
+        out=out,
+    )
+
+
 @pytest.fixture(scope="module")
 def run(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[AblationRun, Path, str]:
     """All variants with two seeds, and what was written."""
     out = tmp_path_factory.mktemp("out")
-    options = AblationOptions(
-        checkpoint=checkpoint,
-        dataset="tiny",
-        source=None,
-        cache_dir=out,
-        seeds=[0, 1],
-        variants=[],
-        scratch_epochs=1,
-        threads=1,
-        out=out,
-    )
+    options = options_for(checkpoint, out)
     text = io.StringIO()
     console = Console(file=text, width=300)
     found = run_ablations(options, console, data=tiny_dataset(), text_folder=encoder_of(checkpoint))
     return found, out, text.getvalue()
 
 
-def test_seeds_in_processes_of_their_own_give_the_same(checkpoint: Path, tmp_path: Path) -> None:
+def test_seeds_in_processes_of_their_own_give_the_same(checkpoint: Path) -> None:
     found = []
     for workers in (1, 2):
-        options = AblationOptions(
-            checkpoint=checkpoint,
-            dataset="tiny",
-            source=None,
-            cache_dir=tmp_path,
-            seeds=[0, 1],
-            variants=["no token attention"],
-            scratch_epochs=1,
-            threads=1,
-            workers=workers,
-            out=None,
-        )
+        options = options_for(checkpoint, None, variants=["no token attention"], workers=workers)
         folder = encoder_of(checkpoint)
         run = run_ablations(options, Console(file=io.StringIO()), data=tiny_dataset(), text_folder=folder)
         found.append([{k: v for k, v in row.as_dict().items() if k != "seconds"} for row in run.rows])

@@ -84,8 +84,8 @@ def run_ablations(
     """
     choose_device(options.device)
     data = data or load_dataset(options.dataset, cache_dir=options.cache_dir, source=options.source)
-    task = _Task(options, data, text_folder or fetch_minilm(options.cache_dir))
-    variants = task.variants()
+    variants = _variants(options)
+    task = _Task(options, data, text_folder or fetch_minilm(options.cache_dir), variants)
     values: dict[str, list[Values]] = {variant.name: [] for variant in variants}
     seconds = dict.fromkeys(values, 0.0)
     run = None
@@ -112,12 +112,7 @@ class _Task:
     options: AblationOptions
     data: Dataset
     text_folder: Path
-
-    def variants(self) -> list[Variant]:
-        """The variants that are asked for, as the checkpoint's settings have them."""
-        config = checkpoint_config(self.options.checkpoint)
-        every = make_variants(config.steering, config.stage3, scratch_epochs=self.options.scratch_epochs)
-        return choose_variants(every, self.options.variants)
+    variants: Sequence[Variant]
 
     def inputs(self, progress: Progress) -> Inputs:
         """Load the checkpoint, and word what the variants are asked."""
@@ -126,17 +121,24 @@ class _Task:
         return open_inputs(self.options.checkpoint, self.data, self.text_folder, progress, device=device)
 
 
+def _variants(options: AblationOptions) -> list[Variant]:
+    """The variants that are asked for, as the checkpoint's settings have them."""
+    config = checkpoint_config(options.checkpoint)
+    every = make_variants(config.steering, config.stage3, scratch_epochs=options.scratch_epochs)
+    return choose_variants(every, options.variants)
+
+
 def _runs(task: _Task, console: Console, progress: Progress) -> Iterator[SeedRun]:
     """Every seed's run, in order."""
     seeds, workers = task.options.seeds, task.options.workers
     if workers == 1:
         inputs = task.inputs(progress)
         for seed in seeds:
-            yield run_seed(inputs, task.variants(), seed, lambda line: console.print(line, highlight=False))
+            yield run_seed(inputs, task.variants, seed, lambda line: console.print(line, highlight=False))
         return
     with ProcessPoolExecutor(min(workers, len(seeds)), mp_context=get_context("spawn")) as pool:
         yield from pool.map(_run_in_process, [task] * len(seeds), seeds)
 
 
 def _run_in_process(task: _Task, seed: int) -> SeedRun:
-    return run_seed(task.inputs(silent), task.variants(), seed, lambda line: print(line, flush=True))
+    return run_seed(task.inputs(silent), task.variants, seed, lambda line: print(line, flush=True))

@@ -19,7 +19,6 @@ __all__ = ["SeedRun", "run_seed"]
 class SeedRun:
     """What a seed gave: by variant its values and seconds, and how many users take part in each case and sum."""
 
-    seed: int
     values: dict[str, Values]
     seconds: dict[str, float]
     queries: dict[str, int]
@@ -46,7 +45,7 @@ def run_seed(inputs: Inputs, variants: Sequence[Variant], seed: int, say: Callab
         values[variant.name] = run_variant(inputs, variant, pool, seed)
         seconds[variant.name] = perf_counter() - begun
         say(f"seed {seed}, {variant.name}: {seconds[variant.name]:.0f} s")
-    return SeedRun(seed, values, seconds, _queries(inputs, next(iter(values.values()))))
+    return SeedRun(values, seconds, _queries(inputs, next(iter(values.values()))))
 
 
 def _queries(inputs: Inputs, values: Values) -> dict[str, int]:

@@ -122,7 +122,7 @@ class PromptGrammar:
         self.words: list[TagWords] = [(words or corpus).words_for(tag) for tag in tags]
         shares = groups or {"": (1.0, range(len(self.tags)))}
         total = sum(share for share, _ in shares.values())
-        self._shares = list(accumulate(share / total for share, _ in shares.values()))
+        self._up_to = list(accumulate(share / total for share, _ in shares.values()))
         self._groups = [list(members) for _, members in shares.values()]
         self.annotated = _known(corpus.annotated, self.tags)
         self._fitting_templates: dict[tuple[str, frozenset[str]], list[Template]] = {}
@@ -168,7 +168,7 @@ class PromptGrammar:
         if self.annotated and rng.random() < _ANNOTATED:
             return _dress(rng, _pick(rng, self.annotated))
         kind = rng.random()
-        group = self._groups[_one_of(self._shares, rng)]
+        group = self._groups[_one_of(self._up_to, rng)]
         if kind < 0.4:
             prompt = self.single(rng, _pick(rng, group), refuse=rng.random() < 0.55, meaning=0.3)
         elif kind < 0.46 and self.templates["release"]:
