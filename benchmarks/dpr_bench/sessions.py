@@ -72,7 +72,7 @@ def _untrained(checkpoint: Checkpoint, folder: Path, kind: str, out: Path) -> Pa
     torch.manual_seed(0)
     model = DPR(
         old.config.model_copy(update={"backbone": backbone}),
-        old.tag_matrix.numpy().astype(np.bool_),
+        old.carries,
         folder / "prompt_encoder",
     )
     rest = {name: value for name, value in old.state_dict().items() if not name.startswith("backbone.")}

@@ -46,7 +46,7 @@ def catalogue_tensors(model: DPR) -> dict[str, npt.NDArray[Any]]:
     """
     tensors = {
         "vectors": model.item_vectors().numpy(),
-        "tag_bits": pack_tags(model.tag_matrix.numpy() > 0),
+        "tag_bits": pack_tags(model.carries),
         "tag_embeddings": model.tag_embeddings.numpy(),
         "tag_vectors": model.tag_vectors.numpy(),
     }
