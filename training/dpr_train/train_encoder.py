@@ -232,11 +232,12 @@ def _validation(corpus: Corpus, universe: TagUniverse) -> _Wordings:
     genres = [universe.tags[tag] for tag in universe.always]
     unseen = [tag for tags in universe.held_back.values() for tag in tags][:_UNSEEN]
     phrases = PromptGrammar(validation, corpus.domains["text"], words=corpus)
+    own_words = PromptGrammar(validation, genres)
     wordings = {
         "templates": _Wording(PromptGrammar(validation, genres, words=corpus)),
-        "words": _Wording(PromptGrammar(validation, genres), meaning=0.25),
+        "words": _Wording(own_words, meaning=0.25),
         "tags": _Wording(PromptGrammar(validation, unseen, words=corpus)),
-        "whole": _Wording(PromptGrammar(validation, genres), whole=True),
+        "whole": _Wording(own_words, whole=True),
         "text": _Wording(phrases, none_of=corpus.domains["genres"]),
     }
     return {name: wording for name, wording in wordings.items() if wording.grammar.tags}

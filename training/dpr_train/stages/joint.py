@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from dpr_train.backbones import Backbone
@@ -21,7 +20,8 @@ from dpr_train.progress import Progress
 from dpr_train.sequences import IntArray, pad_to_longest
 from dpr_train.stages.pairing import Pairing
 from dpr_train.stages.prompt_pool import PromptPool
-from dpr_train.stages.resumable import Metrics, ResumableStage, adamw, cosine_lr
+from dpr_train.stages.resumable import Metrics, ResumableStage, adamw
+from dpr_train.stages.steering_epochs import run_steering_epochs, steering_parameters
 from dpr_train.stages.steering_losses import steering_losses, total_loss
 from dpr_train.tasks import recent_tag_counts
 
@@ -49,38 +49,22 @@ def train_jointly(
     model, train, pool, config, seed, folder, progress
         As in :func:`dpr_train.stages.steering.train_steering`.
     """
-    trained = nn.ModuleDict({"fusion": model.fusion, "backbone": model.backbone})
-    trained.register_parameter("tag_parts", model.tag_parts)
-    trained.register_parameter("biases", model.biases)
-    model.requires_grad_(False)
-    trained.requires_grad_(True)
-    model.fusion.reader.requires_grad_(False)  # it knows wished tokens from stage 2
+    trained = steering_parameters(model, "backbone")
     steering = [p for name, p in trained.named_parameters() if not name.startswith("backbone.")]
     optimizer = adamw((steering, config.lr), (model.backbone.parameters(), config.backbone_lr))
     positions = _Positions.of(train, model.carries)
     pairs = Pairing(
         positions.targets, positions.counts, model.carries, pool, positions_first=config.positions_first
     )
-    steps = -(-min(len(positions.targets), config.examples) // config.batch_size)
-
-    def run_epoch(epoch: int, rng: np.random.Generator) -> Metrics:
-        model.eval()
-        model.backbone.train()  # its dropout is what keeps it from learning the histories by heart
-        sums: dict[str, float] = {}
-        for step in range(steps):
-            done = epoch * steps + step
-            cosine_lr(optimizer, done, config.epochs * steps, warmup=max(1, steps // 4))
-            losses = _losses(model, positions, pairs, config, rng)
-            optimizer.zero_grad(set_to_none=True)
-            losses["all"].backward()
-            torch.nn.utils.clip_grad_norm_(trained.parameters(), 5.0)
-            optimizer.step()
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + value.item()
-            progress("steering", done + 1, config.epochs * steps, f"target {sums['target'] / (step + 1):.3f}")
-        return {name: value / steps for name, value in sums.items()}
-
-    log = ResumableStage(folder, "joint", trained, optimizer, seed).run(config.epochs, run_epoch)
+    model.eval()
+    model.backbone.train()  # its dropout is what keeps it from learning the histories by heart
+    log = run_steering_epochs(
+        ResumableStage(folder, "joint", trained, optimizer, seed),
+        config,
+        len(positions.targets),
+        lambda rng: _losses(model, positions, pairs, config, rng),
+        progress=progress,
+    )
     model.eval()
     return log
 

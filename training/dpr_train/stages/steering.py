@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import nn
+from torch import Tensor
 
 from dpr_train.config import SteeringStage
 from dpr_train.model import DPR
@@ -17,7 +16,8 @@ from dpr_train.sequences import IntArray
 from dpr_train.stages.joint import train_jointly
 from dpr_train.stages.pairing import Pairing
 from dpr_train.stages.prompt_pool import PromptPool
-from dpr_train.stages.resumable import Metrics, ResumableStage, adamw, cosine_lr
+from dpr_train.stages.resumable import Metrics, ResumableStage, adamw
+from dpr_train.stages.steering_epochs import run_steering_epochs, steering_parameters
 from dpr_train.stages.steering_losses import steering_losses, total_loss
 from dpr_train.stages.user_states import UserStates, collect_user_states
 
@@ -58,34 +58,18 @@ def train_steering(
     """
     if config.backbone_lr:
         return train_jointly(model, train, pool, config, seed=seed, folder=folder, progress=progress)
-    trained = nn.ModuleDict({"fusion": model.fusion})
-    trained.register_parameter("tag_parts", model.tag_parts)
-    trained.register_parameter("biases", model.biases)
-    model.requires_grad_(False)
-    trained.requires_grad_(True)
-    model.fusion.reader.requires_grad_(False)  # it knows wished tokens from stage 2
+    trained = steering_parameters(model)
     optimizer = adamw((trained.parameters(), config.lr))
     if states is None:
         states = collect_user_states(model.backbone, train, model.carries)
     users, targets = states.users, states.targets
     pairs = Pairing(targets, states.counts, model.carries, pool, positions_first=config.positions_first)
-    steps = -(-min(len(targets), config.examples) // config.batch_size)
 
-    def run_epoch(epoch: int, rng: np.random.Generator) -> Metrics:
-        model.eval()  # neither dropout nor anything else differs here; the frozen parts must not
-        sums: dict[str, float] = {}
-        for step in range(steps):
-            done = epoch * steps + step
-            cosine_lr(optimizer, done, config.epochs * steps, warmup=max(1, steps // 4))
-            prompts, rows = pairs.draw(config.batch_size, rng)
-            losses = steering_losses(model, users[rows], targets[rows], pool, prompts)
-            optimizer.zero_grad(set_to_none=True)
-            total_loss(losses, config).backward()
-            torch.nn.utils.clip_grad_norm_(trained.parameters(), 5.0)
-            optimizer.step()
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + value.item()
-            progress("steering", done + 1, config.epochs * steps, f"target {sums['target'] / (step + 1):.3f}")
-        return {name: value / steps for name, value in sums.items()}
+    def losses(rng: np.random.Generator) -> dict[str, Tensor]:
+        prompts, rows = pairs.draw(config.batch_size, rng)
+        parts = steering_losses(model, users[rows], targets[rows], pool, prompts)
+        return parts | {"all": total_loss(parts, config)}
 
-    return ResumableStage(folder, "steering", trained, optimizer, seed).run(config.epochs, run_epoch)
+    model.eval()  # neither dropout nor anything else differs here; the frozen parts must not
+    stage = ResumableStage(folder, "steering", trained, optimizer, seed)
+    return run_steering_epochs(stage, config, len(targets), losses, progress=progress)
