@@ -20,10 +20,13 @@ inline std::size_t dot_roundings(std::size_t dim) { return (dim + 15) / 16 + 4; 
 // kappa: the canonical dot product, a centre's dot product and the evaluation of a bound, 20 roundings.
 inline double rounding_slack(std::size_t dim) { return gamma_float32(2 * dot_roundings(dim) + 20); }
 
-// Gradual underflow: each operation may lose half of 2^-149 besides its relative error.
-inline float underflow_slack(std::size_t dim) {
-  return static_cast<float>(2 * dim + 64) * std::numeric_limits<float>::denorm_min();
-}
+// eta: gradual underflow. Each operation may lose 2^-150 besides its relative error, and what a centre's dot
+// product, a coefficient of a penalty's line or a gate times phi has lost is multiplied afterwards, by no more
+// than kLargestNorm.
+inline float underflow_slack(std::size_t dim) { return static_cast<float>(2 * dim + 64) * 0x1p-99f; }
+
+// The same of q_perp, under its root, where nothing is multiplied.
+constexpr float kUnderflowAcross = 0x1p-140f;
 
 // Sums of squares in float64 over fewer than 2^17 terms err by less than 2^-36 of themselves.
 constexpr double kFloat64Slack = 1.0 + 0x1p-36;
@@ -47,7 +50,7 @@ inline bool is_covered(double value, float upper) {
 // Bounds are only evaluated between these norms, so that none overflows; beyond them the float32 scan
 // answers.
 constexpr float kLargestNorm = 0x1p50f;
-// The same for strength * gate of an away expert.
+// The same for the strength, for the gate of an away expert, and for their product.
 constexpr float kLargestWeight = 0x1p20f;
 // Scales of codes are never smaller, so that their inverses are finite.
 constexpr float kSmallestScale = 0x1p-60f;

@@ -16,7 +16,7 @@ constexpr std::size_t kTileBytes = 16 * 1024;
 void find_across(std::size_t width, float norm, const float* along, std::size_t n, float* across) {
   // |x|^2 - <x, u>^2 with room for the rounding of `along` (3 gamma) and of these operations (8 u).
   const double room = 1.0 + 3.0 * gamma_float32(dot_roundings(width)) + 8.0 * 0x1p-24;
-  const float square = round_up(double{norm} * double{norm} * room) + 4.0f * underflow_slack(1);
+  const float square = round_up(double{norm} * double{norm} * room) + kUnderflowAcross;
   for (std::size_t c = 0; c < n; ++c) {
     const float rest = square - along[c] * along[c];
     across[c] = std::sqrt(rest > 0.0f ? rest : 0.0f);

@@ -174,7 +174,11 @@ bool is_within_bounds(const BlockIndex& index, const SteeredQuery& query) {
   }
   for (const AwayExpert& away : query.away) {
     if (!is_short(away.vector, index.dim())) return false;
-    if (!(query.strength * away.gate <= kLargestWeight && std::fabs(away.bias) <= kLargestNorm)) return false;
+    // Each by itself, too: a tiny gate times phi underflows before a huge strength multiplies it.
+    for (const float weight : {query.strength, away.gate, query.strength * away.gate}) {
+      if (!(weight <= kLargestWeight)) return false;
+    }
+    if (!(std::fabs(away.bias) <= kLargestNorm)) return false;
   }
   return is_short(query.vector.data(), index.dim());
 }

@@ -86,6 +86,39 @@ def test_short_and_long_queries(level: str, size: float) -> None:
             assert_exact(indexed(vectors, [14, 6], level), queries, reference, k)
 
 
+# What underflow takes of a penalty's line, or of a gate times phi, comes back multiplied by long items or by a huge
+# strength.
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("phi", ["relu", "softplus"])
+@pytest.mark.parametrize(
+    ("size", "gate", "strength"),
+    [
+        (2.0**-149, 1.0, 1.0),
+        (1e-42, 0.5, 1.0),
+        (1.0, 1.4e-45, 3e38),
+        (1.0, 3e38, 1e-38),
+        (1e-40, 1e-30, 1e30),
+    ],
+)
+def test_underflow_that_is_multiplied_afterwards(
+    level: str, phi: str, size: float, gate: float, strength: float
+) -> None:
+    rng = np.random.default_rng(0)
+    turn = rng.uniform(0, 2 * np.pi, 6400)
+    length = 2.0**49 * rng.uniform(0.3, 1, 6400)
+    vectors = (np.stack([np.cos(turn), np.sin(turn)], axis=1) * length[:, None]).astype(np.float32)
+    rule = ScoreRule(roles=["away"], biases=[0.0], phi=phi, gain=1.0)
+    queries = oracle.random_queries(rng, 20, 2, rule)
+    queries.user[:] = np.float32(size) * np.array([1, 0], np.float32)
+    queries.experts[:] = np.float32(size)
+    queries.gates[:], queries.strength[:] = gate, strength
+    reference = queries.reference(Catalogue(vectors))
+    catalogue = indexed(vectors, [2], level)
+    for k in (1, 3, 30):
+        assert_exact(catalogue, queries, reference, k)
+        assert_exact(catalogue, queries.only(0), reference[:1], k)
+
+
 # Rounding errors as large as the scores themselves: the dimensions of a query nearly cancel, and so do a query and
 # what it stays away from.
 @pytest.mark.parametrize("level", LEVELS)
