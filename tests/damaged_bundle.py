@@ -36,6 +36,25 @@ def edit_graph(folder: Path, name: str, change: Callable[[onnx.ModelProto], Any]
 
 def break_graph(folder: Path, name: str) -> None:
     """Make a graph one that loads and looks as it should, and fails whenever it is run."""
+    _scale_output(
+        folder,
+        name,
+        [numpy_helper.from_array(np.array(1_000), "far")],
+        [
+            helper.make_node("Shape", ["sound"], ["sizes"]),
+            helper.make_node("Gather", ["sizes", "far"], ["no_size"]),
+            helper.make_node("Cast", ["no_size"], ["factor"], to=TensorProto.FLOAT),
+        ],
+    )
+
+
+def poison_graph(folder: Path, name: str) -> None:
+    """Make a graph one that loads, looks as it should, runs, and gives NaN."""
+    _scale_output(folder, name, [numpy_helper.from_array(np.array(np.nan, np.float32), "factor")], [])
+
+
+def _scale_output(folder: Path, name: str, constants: list[TensorProto], nodes: list[onnx.NodeProto]) -> None:
+    """Multiply a graph's first output, which the nodes see as "sound", by the "factor" that they make."""
 
     def change(model: onnx.ModelProto) -> None:
         graph = model.graph
@@ -45,14 +64,7 @@ def break_graph(folder: Path, name: str) -> None:
                 node.output[i] = "sound" if value == output else value
             for i, value in enumerate(node.input):
                 node.input[i] = "sound" if value == output else value
-        graph.initializer.append(numpy_helper.from_array(np.array(1_000), "far"))
-        graph.node.extend(
-            [
-                helper.make_node("Shape", ["sound"], ["sizes"]),
-                helper.make_node("Gather", ["sizes", "far"], ["no_size"]),
-                helper.make_node("Cast", ["no_size"], ["factor"], to=TensorProto.FLOAT),
-                helper.make_node("Mul", ["sound", "factor"], [output]),
-            ]
-        )
+        graph.initializer.extend(constants)
+        graph.node.extend([*nodes, helper.make_node("Mul", ["sound", "factor"], [output])])
 
     edit_graph(folder, name, change)

@@ -68,6 +68,10 @@ class CudaRuntime:
         assert device == 0
         return Status.success, self.sm[attribute]
 
+    def cudaGetDeviceProperties(self, device):
+        assert device == 0
+        return Status.success, SimpleNamespace(name=b"Stand-in GPU\0\0")
+
     def cudaMalloc(self, size):
         assert size > 0
         memory = ctypes.create_string_buffer(size)

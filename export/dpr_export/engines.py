@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 import onnx
 
-from dpr_export.errors import ExportError, ParityError
+from dpr_export.errors import ExportError
 from dpr_export.recorded_calls import Calls, check_alike, record_calls
 from dpr_export.tensorrt_build import PlanBuilder
 from dpr_export.tensorrt_graph import ATTENTION, check_float, to_float16, to_int8, without_attention
@@ -67,7 +68,7 @@ def build_tensorrt(
     ExportError
         If TensorRT can't build a plan.
     ParityError
-        If a plan differs from onnxruntime beyond the bound; its file is deleted.
+        If a plan differs from onnxruntime beyond the bound; it is not kept.
     """
     require_tensorrt()
     if precision not in PRECISIONS:
@@ -104,16 +105,15 @@ def _build(
     ranges = profiles(manifest, name, max_batch)
     plan = builder.build(name, model.SerializeToString(), ranges, tf32=precision == "fp16")
     notes = {"max_batch": max_batch, "made_by": {"dpr_infer": version("dpr-infer"), "onnx": onnx.__version__}}
-    path = write_plan(bundle, plan_key(manifest, name, precision, here), plan, notes)
-    try:
-        engine = TensorRtEngine(bundle, manifest, name, precision=precision)
+    key = plan_key(manifest, name, precision, here)
+    with (
+        tempfile.TemporaryDirectory() as trial
+    ):  # whoever opens the bundle must not find a plan that nobody compared
+        write_plan(Path(trial), key, plan, notes)
+        engine = TensorRtEngine(Path(trial), manifest, name, precision=precision)
         outputs = list(contract(manifest.dims, manifest.format_version)[name][1])
         check_alike(name, outputs, calls[name], engine, _bound(name, precision))
-    except ParityError:
-        path.unlink()
-        path.with_suffix(".json").unlink()
-        raise
-    return path
+    return write_plan(bundle, key, plan, notes)
 
 
 def prepared_graph(

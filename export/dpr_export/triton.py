@@ -10,6 +10,7 @@ from pathlib import Path
 from dpr_export.errors import ExportError
 from dpr_export.triton_config import FRONT, front_config, graph_config, graph_model
 from dpr_infer.bundle import check_files, check_hashes, read_manifest
+from dpr_infer.bundle_folder import put_in_place
 from dpr_infer.engines.profiles import MAX_BATCH
 from dpr_infer.manifest import MANIFEST_NAME, Manifest
 
@@ -49,9 +50,7 @@ def write_triton(bundle: Path, out: Path, *, max_batch: int = MAX_BATCH, force: 
         folder = Path(holder) / "repository"
         folder.mkdir()
         _fill(folder, bundle, manifest, max_batch)
-        if out.exists():
-            out.rename(Path(holder) / "replaced")
-        folder.rename(out)
+        put_in_place(folder, out, Path(holder) / "replaced")
 
 
 def check_destination(out: Path, *, force: bool) -> None:

@@ -220,8 +220,15 @@ def disk_errors(path: str | PathLike[str]) -> Iterator[None]:
 
 
 def _check_cache_folder(folder: Path) -> None:
+    """Check that built engines are kept in this folder and nowhere else: whoever follows a link writes there, too."""
     if not stat.S_ISDIR(folder.lstat().st_mode):
         raise BundleError(f"{folder.name} must be a folder, for it is where built engines are kept")
+    with disk_errors(folder):
+        for path in folder.rglob("*"):
+            mode = path.lstat().st_mode
+            if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+                name = path.relative_to(folder.parent).as_posix()
+                raise BundleError(f"{name} must be a regular file or a folder, not a link or a device")
 
 
 def _check_folder(folder: Path) -> None:

@@ -47,7 +47,7 @@ def whole_folder(out: Path, *, force: bool, error: type[Exception]) -> Iterator[
         yield folder
         _finish(folder)
         check_destination(out, force=force, error=error)  # it was long ago that this was asked first
-        _move(folder, out, Path(holder) / "replaced")
+        put_in_place(folder, out, Path(holder) / "replaced")
     _to_disk(out.parent)
 
 
@@ -79,6 +79,30 @@ def seal(folder: Path, manifest: dict[str, Any]) -> None:
     (folder / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
 
 
+def put_in_place(folder: Path, out: Path, replaced: Path) -> None:
+    """Rename a finished folder; what stood in its place is moved aside first, and back if that fails or is interrupted.
+
+    Parameters
+    ----------
+    folder : Path
+        What is finished, on the file system of `out`.
+    out : Path
+        Its place.
+    replaced : Path
+        Where to move what stands there.
+    """
+    if not out.exists():
+        folder.rename(out)
+        return
+    out.rename(replaced)
+    try:
+        folder.rename(out)
+    except BaseException:  # an interrupt, too: whoever made `replaced` deletes what is left in it
+        if not out.exists():
+            replaced.rename(out)
+        raise
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in lower-case hexadecimal digits."""
     with path.open("rb") as file:
@@ -101,19 +125,6 @@ def _finish(folder: Path) -> None:
         path.chmod(mode)  # safetensors makes files for their owner alone
         _to_disk(path)
     _to_disk(folder)
-
-
-def _move(folder: Path, out: Path, replaced: Path) -> None:
-    """Put the finished folder in place; a bundle that stood there is moved aside first, and back if that fails."""
-    if not out.exists():
-        folder.rename(out)
-        return
-    out.rename(replaced)
-    try:
-        folder.rename(out)
-    except OSError:
-        replaced.rename(out)
-        raise
 
 
 def _to_disk(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from os import PathLike
 from threading import Lock
 
@@ -33,7 +34,9 @@ class Reloadable:
     def _pipeline(self) -> Pipeline:
         return self._opened.pipeline
 
-    def reload(self, path: str | PathLike[str] | None = None, *, changes: str = "keep") -> CarriedChanges:
+    def reload(
+        self, path: str | PathLike[str] | None = None, *, changes: str = "keep", verify: str = "full"
+    ) -> CarriedChanges:
         """Open a bundle with the options of this recommender and, if it is whole and answers, put it in place.
 
         Queries go on meanwhile. A call is answered by one bundle from start to end: one that began before the swap
@@ -50,6 +53,9 @@ class Reloadable:
             on again. Items that were added are added again: those given by tags get a place by the new bundle's tags,
             those given by vectors keep it if the new bundle's graphs are the same files, and are lost otherwise. If the
             new bundle has an item of that id itself, that one counts. "drop": the bundle is taken as it is.
+        verify : {"fast", "full"}
+            As for opening a recommender, but "full" by default: nobody waits for a swap, and what is served already is
+            not given up for a bundle that was damaged on its way here.
 
         Returns
         -------
@@ -62,14 +68,15 @@ class Reloadable:
             As opening a recommender, or as a query that the new bundle fails to answer. The old bundle stays in place
             then, with all that was changed, and so does the path.
         QueryError
-            If `changes` is neither.
+            If `changes` or `verify` is neither of its two.
         """
         if changes not in ("keep", "drop"):
             raise QueryError(f'changes must be "keep" or "drop"; got {changes!r}')
         with self._reloading:
             path = self._path if path is None else path
-            opened = open_all(path, self._options)
-            opened.try_out()
+            opened = open_all(path, replace(self._options, verify=verify))
+            if verify == "fast":
+                opened.try_out()  # a full check ends with that
             with self._changing:  # a change waits, and is then made to the new bundle
                 carried = (
                     opened.changes.take_over(self._opened.changes) if changes == "keep" else CarriedChanges()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dpr_infer._core import Catalogue, ScoreRule, build_index
 from dpr_infer.bundle import Bundle
-from dpr_infer.errors import BundleError, QueryError
+from dpr_infer.errors import BundleError, EngineError, QueryError
 from dpr_infer.filters import flatten_rows, tag_filter
 from dpr_infer.query_encoder import EncodedQueries
 from dpr_infer.read_query import ReadQuery
@@ -118,6 +118,8 @@ class Scorer:
         ------
         QueryError
             If the kernel cannot score the query, as when scores overflow.
+        EngineError
+            If the graphs gave something that is no finite number.
         """
         asked = queries.asked
         allowed_offsets, allowed_rows = (None, None) if allowed is None else flatten_rows(allowed)
@@ -135,6 +137,8 @@ class Scorer:
                 self._threads,
             )
         except ValueError as error:
+            if not all(np.isfinite(part).all() for part in queries.encoded):
+                raise EngineError(f"the bundle's graphs gave what cannot be scored: {error}") from error
             raise QueryError(f"the query cannot be scored: {error}") from error
 
     def compile_where(self, text: str) -> TagClauses | None:

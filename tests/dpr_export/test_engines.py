@@ -48,6 +48,7 @@ def test_plans_for_every_graph(bundle, fake):
         "precision": "fp32",
         "tensorrt": fake[0].__version__,
         "driver": "12.8",
+        "gpu": "Stand-in GPU",
         "sm": "9.0",
     }
     assert about["notes"]["max_batch"] == 5
@@ -123,6 +124,19 @@ def test_a_plan_that_differs_is_not_left_behind(bundle, monkeypatch):
     run = TensorRtEngine.run
     monkeypatch.setattr(TensorRtEngine, "run", lambda self, feed: [a + 1 for a in run(self, feed)])
     with pytest.raises(ParityError, match=r"backbone: user for shapes .* against onnxruntime"):
+        build_tensorrt(bundle)
+    assert plans_of(bundle) == []
+    assert not list((bundle / "engines").glob("*.json"))
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("error", [EngineError, KeyboardInterrupt])
+def test_a_plan_that_could_not_be_compared_is_not_left_behind(bundle, monkeypatch, error):
+    def fail(self, feed):
+        raise error
+
+    monkeypatch.setattr(TensorRtEngine, "run", fail)
+    with pytest.raises(error):
         build_tensorrt(bundle)
     assert plans_of(bundle) == []
     assert not list((bundle / "engines").glob("*.json"))

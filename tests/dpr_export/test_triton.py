@@ -161,6 +161,24 @@ def test_places_that_are_taken(bundle, repository, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "models"]
 
 
+@pytest.mark.parametrize("error", [OSError("no room"), KeyboardInterrupt()], ids=["error", "interrupt"])
+def test_the_old_repository_comes_back_when_the_new_one_cannot_be_moved(bundle, tmp_path, monkeypatch, error):
+    out = tmp_path / "models"
+    write_triton(bundle, out, max_batch=2)
+    rename = Path.rename
+
+    def fail_to_put(self, target):
+        if self.name == "repository":
+            raise error
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail_to_put)
+    with pytest.raises(type(error)):
+        write_triton(bundle, out, max_batch=3, force=True)
+    assert fake_triton.read_config(out / "dpr_recommender").max_batch_size == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["models"]
+
+
 def test_engines_of_this_machine_are_not_copied(bundle, tmp_path):
     folder = write_tiny_bundle(tmp_path / "tiny")
     (folder / "engines").mkdir()

@@ -265,7 +265,7 @@ def test_only_a_bundle_is_replaced_and_only_when_forced(paths, place):
 
 
 STEPS = [(bundle_extension, name) for name in ("build_index", "_write", "_longer", "seal", "open_all")] + [
-    (bundle_folder, name) for name in ("sha256", "_finish", "_move", "_to_disk")
+    (bundle_folder, name) for name in ("sha256", "_finish", "put_in_place", "_to_disk")
 ]
 
 
@@ -313,9 +313,9 @@ bundle_extension.extend_bundle(path, out, json.loads(ids), tags=[["War"]] * len(
         ("new", "_longer", 0),
         ("new", "sha256", 5),
         ("new", "open_all", 0),
-        ("new", "_move", 0),
+        ("new", "put_in_place", 0),
         ("old", "_to_disk", 4),
-        ("old", "_move", 0),
+        ("old", "put_in_place", 0),
     ],
 )
 def test_a_killed_process_leaves_no_bundle_or_the_old_one(paths, place, step, after, name):

@@ -205,6 +205,20 @@ def test_folder_must_hold_just_what_is_listed(copy, tmp_path):
     refused(copy, "manifest.json must be in the bundle")
 
 
+def test_built_engines_lie_in_the_bundle_and_nowhere_else(copy, tmp_path):
+    folder = copy / "engines" / "onnxruntime-1.0"
+    folder.mkdir(parents=True)
+    (folder / "cache.engine").write_bytes(b"x")
+    Recommender(copy)
+    (tmp_path / "outside").mkdir()
+    for link in (copy / "engines" / "onnxruntime-2.0", folder / "other.engine"):
+        link.symlink_to(tmp_path / "outside")
+        refused(copy, rf"{link.relative_to(copy)} must be a regular file or a folder")
+        link.unlink()
+    os.mkfifo(folder / "pipe")
+    refused(copy, "engines/onnxruntime-1.0/pipe must be a regular file or a folder")
+
+
 @pytest.mark.parametrize(
     "name", ["tokenizer.json", "examples.parquet", "backbone.onnx", "catalogue.safetensors"]
 )

@@ -9,6 +9,7 @@ import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +103,9 @@ def test_the_options_of_opening_count(pair, monkeypatch):
     options = {"threads": 2, "prompt_cache_size": 0, "verify": "full", "index": "hnsw", "ef": 3}
     rec = Recommender(pair[0], **options)
     rec.reload(pair[1])
-    assert seen[0] is seen[1]
+    rec.reload(pair[1], verify="fast")
+    assert seen[:2] == [seen[0]] * 2
+    assert seen[2] == replace(seen[0], verify="fast")
     same_as_fresh(rec, pair[1], **options)
     rec.query([], "comedy")
     assert not rec.query([], "comedy").prompt_cached
@@ -139,6 +142,35 @@ def test_a_bundle_that_cannot_answer_is_not_put_in_place(rec, pair, tmp_path, gr
     same_as_fresh(rec, pair[0])
     with pytest.raises(EngineError, match=f"{graph} failed to run"):
         Recommender(folder, verify="full")
+
+
+@pytest.mark.parametrize("graph", ["backbone", "prompt_encoder", "prompt_fusion", "fusion_moe"])
+def test_a_graph_that_gives_nan_is_at_fault_and_not_the_query(rec, pair, tmp_path, graph):
+    folder = Path(shutil.copytree(pair[1], tmp_path / "bundle"))
+    damaged_bundle.poison_graph(folder, graph)
+    opened = Recommender(folder)
+    with pytest.raises(EngineError):
+        opened.query(IDS[:3], "comedy")
+    with pytest.raises(EngineError):
+        Recommender(folder, verify="full")
+    for verify in ("fast", "full"):
+        with pytest.raises(EngineError):
+            rec.reload(folder, verify=verify)
+    same_as_fresh(rec, pair[0])
+
+
+def test_damage_of_a_large_file_is_found_before_the_swap(rec, pair, tmp_path):
+    large = tiny_bundle.write_tiny_bundle(tmp_path / "large", items=20_000, user=16)
+    path = large / "catalogue.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    Recommender(large)  # a fast check reads no large file
+    with pytest.raises(BundleError, match=r"catalogue\.safetensors must have the SHA-256"):
+        rec.reload(large)
+    same_as_fresh(rec, pair[0])
+    with pytest.raises(QueryError, match='verify must be "fast" or "full"'):
+        rec.reload(pair[1], verify="never")
 
 
 def test_a_bundle_that_changes_while_it_is_opened_is_refused(rec, pair, tmp_path, monkeypatch):

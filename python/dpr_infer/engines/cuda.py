@@ -44,6 +44,12 @@ class Cuda:
         return f"{major}.{minor}"
 
     @property
+    def gpu(self) -> str:
+        """Name of the device, "NVIDIA H100 80GB HBM3"."""
+        name = self._call("cudaGetDeviceProperties", self._device).name
+        return bytes(name).split(b"\0")[0].decode("ascii", errors="replace")
+
+    @property
     def driver(self) -> str:
         """The newest CUDA version that the driver has, "12.8"."""
         version: int = self._call("cudaDriverGetVersion")

@@ -141,7 +141,7 @@ def machine(cuda: Cuda) -> Machine:
     """Return what plans are bound to here. TensorRT must be installed."""
     import tensorrt as trt
 
-    return Machine(tensorrt=str(trt.__version__), driver=cuda.driver, sm=cuda.sm)
+    return Machine(tensorrt=str(trt.__version__), driver=cuda.driver, gpu=cuda.gpu, sm=cuda.sm)
 
 
 def _hold(done: bool, name: str, what: str) -> None:

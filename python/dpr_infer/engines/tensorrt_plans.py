@@ -18,15 +18,16 @@ from dpr_infer.strict_json import load_object
 
 PRECISIONS = ("fp32", "fp16", "int8")
 _FORMAT = "dpr-tensorrt-plan"
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2  # 1 did not tell two GPUs of one compute capability apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What a plan is bound to: TensorRT's version, the CUDA version of the driver, and the compute capability."""
+    """What a plan is bound to: versions of TensorRT and of the driver's CUDA, the GPU and its compute capability."""
 
     tensorrt: str
     driver: str
+    gpu: str
     sm: str
 
 
@@ -42,7 +43,7 @@ class PlanKey:
         The SHA-256 of its file, as the manifest has it.
     precision : str
         One of PRECISIONS.
-    tensorrt, driver, sm : str
+    tensorrt, driver, gpu, sm : str
         The machine.
     """
 
@@ -51,6 +52,7 @@ class PlanKey:
     precision: str
     tensorrt: str
     driver: str
+    gpu: str
     sm: str
 
     @property
@@ -62,7 +64,7 @@ class PlanKey:
     def __str__(self) -> str:
         return (
             f"graph {self.graph_sha256[:12]}, {self.precision}, TensorRT {self.tensorrt}, driver CUDA {self.driver}, "
-            f"SM {self.sm}"
+            f"{self.gpu}, SM {self.sm}"
         )
 
 

@@ -11,12 +11,13 @@ from dpr_infer import BundleError, EngineError, Recommender
 from dpr_infer.bundle import open_bundle
 from dpr_infer.engines.tensorrt_plans import Machine, PlanKey, plan_key, read_plan, write_plan
 
-HERE = Machine(tensorrt="10.13.0.35", driver="12.8", sm="9.0")
+HERE = Machine(tensorrt="10.13.0.35", driver="12.8", gpu="NVIDIA H100", sm="9.0")
 OTHERS = {
     "graph_sha256": "b" * 64,
     "precision": "fp16",
     "tensorrt": "10.9.0.34",
     "driver": "13.0",
+    "gpu": "NVIDIA H200",
     "sm": "8.6",
 }
 
@@ -29,11 +30,12 @@ def key(copy) -> PlanKey:
 def test_a_key_says_what_a_plan_was_built_of(copy, key):
     manifest = open_bundle(copy).manifest
     assert key.graph_sha256 == manifest.files["backbone.onnx"].sha256
-    assert (key.graph, key.precision, key.tensorrt, key.driver, key.sm) == (
+    assert (key.graph, key.precision, key.tensorrt, key.driver, key.gpu, key.sm) == (
         "backbone",
         "fp32",
         "10.13.0.35",
         "12.8",
+        "NVIDIA H100",
         "9.0",
     )
 
@@ -100,7 +102,7 @@ def test_damage_is_found(copy, key, damage):
         lambda d: d["key"].pop("sm"),
         lambda d: d["key"].update(sm=9),
         lambda d: d.update(format="something else"),
-        lambda d: d.update(format_version=2),
+        lambda d: d.update(format_version=1),
         lambda d: d.update(bytes=-1),
     ],
 )
