@@ -3,10 +3,10 @@
 // pairs are split into halves, multiplied one after the other. Of a query of normal numbers that is one quad
 // in seven.
 //
-// Sums of pairs do not fit int16. vpmaddwd would widen them, but multiplies once more, and CPUs of this level
-// often have one multiplier. So each lane keeps two sums: of the pairs modulo 2^16, and of the pairs' upper
-// bytes, which tells the multiple of 2^16 that the first lacks. On Zen 1 two queries that share each load of
-// codes are no faster than one: loads are not what it waits for.
+// Sums of pairs do not fit int16. vpmaddwd would widen them, but multiplies once more, and Zen 1, where this
+// was measured, has one multiplier. So each lane keeps two sums: of the pairs modulo 2^16, and of the pairs'
+// upper bytes, which tells the multiple of 2^16 that the first lacks. Two queries that share each load of
+// codes take as long as one after the other.
 #include <immintrin.h>
 #include <string.h>
 
