@@ -49,17 +49,27 @@ std::int64_t Case::sum(std::size_t query, std::size_t part, std::size_t item) co
   return total;
 }
 
-enum class Codes { kAny, kHighest, kLowest, kOpposed };
+// kPairs: codes at the ends of their ranges, whose products in pairs are about as large as 2^15.
+enum class Codes { kAny, kHighest, kLowest, kOpposed, kPairs };
 
 std::uint8_t item_code(Random& random, Codes kind) {
   if (kind == Codes::kHighest) return 255;
   if (kind == Codes::kLowest || kind == Codes::kOpposed) return 0;
+  if (kind == Codes::kPairs) {
+    constexpr std::uint8_t kEnds[] = {0, 1, 127, 128, 129, 254, 255, 255};
+    return kEnds[random.below(8)];
+  }
   return random.chance(0.2) ? (random.chance(0.5) ? 0 : 255) : static_cast<std::uint8_t>(random.below(256));
 }
 
 std::int8_t query_code(Random& random, Codes kind) {
   if (kind == Codes::kHighest || kind == Codes::kOpposed) return 127;
   if (kind == Codes::kLowest) return -127;
+  if (kind == Codes::kPairs) {
+    constexpr int kSizes[] = {1, 2, 63, 64, 65, 126, 127, 127};
+    const int size = kSizes[random.below(8)];
+    return static_cast<std::int8_t>(random.chance(0.5) ? size : -size);
+  }
   return static_cast<std::int8_t>(random.chance(0.2) ? (random.chance(0.5) ? -127 : 127)
                                                      : random.between(-127, 127));
 }
@@ -98,6 +108,12 @@ const std::vector<Size>& sizes() {
     for (const Codes kind : {Codes::kHighest, Codes::kLowest, Codes::kOpposed}) {
       made.push_back({kMaxQuads - 100, 100, 5, kind});
       made.push_back({16, 3, 33, kind});
+    }
+    // On both sides of the numbers of quads up to which levels sum in fewer bits.
+    for (const std::size_t n : {1u, 7u, 16u, 63u, 64u, 65u, 71u, 127u, 128u, 129u, 200u}) {
+      for (const Codes kind : {Codes::kHighest, Codes::kLowest, Codes::kOpposed, Codes::kPairs}) {
+        made.push_back({n, 1 + n % 70, 4, kind});
+      }
     }
     return made;
   }();
