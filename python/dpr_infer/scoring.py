@@ -121,11 +121,11 @@ class Scorer:
             If the kernel cannot score the query, as when scores overflow.
         """
         asked = queries.asked
+        excluded = flatten_rows([query.excluded for query in asked])
         if len(asked) == 1:
-            strength, excluded = _only(asked[0].options.strength), (None, asked[0].excluded)
+            strength = _only(asked[0].options.strength)
         else:
             strength = np.array([query.options.strength for query in asked], dtype=np.float32)
-            excluded = flatten_rows([query.excluded for query in asked])
         allowed_offsets, allowed_rows = (None, None) if allowed is None else flatten_rows(allowed)
         try:
             # By position: the core looks up each keyword in turn, which takes a tenth of a search of 4,000 items.
