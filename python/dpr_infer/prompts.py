@@ -141,7 +141,7 @@ class PromptReader:
             Readings by text, bit for bit those of `read`; empty where there are too few to gain by it.
         """
         texts = dict.fromkeys(text for prompt in prompts for text in self._new_texts(prompt))
-        if len(texts) < TOGETHER:
+        if len(texts) < min(TOGETHER):
             return NOTHING_NEW
         try:
             watch.skip()
