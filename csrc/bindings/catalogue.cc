@@ -135,18 +135,23 @@ std::size_t checked_k(std::int64_t k, std::size_t n_queries) {
   return width;
 }
 
-// Lists of rows, one a query: Exclusions or AllowedRows.
+// Lists of rows, one a query: Exclusions or AllowedRows. A single query needs no offsets: all rows are its
+// own.
 template <class Lists>
 Lists checked_lists(const char* name, const std::optional<Int64Array>& offsets,
                     const std::optional<Int64Array>& rows, std::size_t n_queries, std::size_t n_rows) {
   const std::string offsets_name = std::string(name) + "_offsets";
   const std::string rows_name = std::string(name) + "_rows";
-  if (offsets.has_value() != rows.has_value()) {
+  if (offsets.has_value() != rows.has_value() && !(rows && n_queries == 1)) {
     throw std::invalid_argument(offsets_name + " and " + rows_name +
                                 ": expected both or neither, got one of them");
   }
-  if (!offsets) return {};
+  if (!rows) return {};
   const View<std::int64_t> flat = array_of(*rows, rows_name.c_str(), 1);
+  if (!offsets) {
+    const std::int64_t whole[] = {0, static_cast<std::int64_t>(flat.shape[0])};
+    return {whole, n_queries, flat.data, flat.shape[0], n_rows};
+  }
   return {array_of_shape(*offsets, offsets_name.c_str(), {n_queries + 1}), n_queries, flat.data,
           flat.shape[0], n_rows};
 }

@@ -198,7 +198,7 @@ k : int
     How many items to return, from 1; it may exceed N. B * k is at most 2**28.
 excluded_offsets : numpy.ndarray of int64, shape (B + 1,), optional
     Query b excludes ``excluded_rows[excluded_offsets[b]:excluded_offsets[b + 1]]``; from 0 to M, never
-    falling.
+    falling. A single query does without: all rows are its own.
 excluded_rows : numpy.ndarray of int64, shape (M,), optional
     Rows in [0, n_rows), in any order, repeats allowed. Given together with `excluded_offsets`.
 allowed_offsets, allowed_rows : numpy.ndarray of int64, shapes (B + 1,) and (M,), optional

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dpr_train.fusion import FusionMoE
+from dpr_train.fusion import WISH_COLUMN, FusionMoE, deal
 
 __all__ = ["PromptHalf", "UserHalf"]
 
@@ -21,6 +21,8 @@ class PromptHalf(nn.Module):
     fusion : FusionMoE
         Whose weights to use.
     """
+
+    order: Tensor
 
     def __init__(self, fusion: FusionMoE) -> None:
         super().__init__()
@@ -39,6 +41,22 @@ class PromptHalf(nn.Module):
         self.side = nn.Parameter(torch.stack(side))  # (E, dw, 2 dim)
         self.strongest = nn.Parameter(torch.cat(strongest, 1))  # (2, E * 2 dim)
         self.bias = nn.Parameter(torch.cat(bias))  # (E * 2 dim,)
+        kinds = fusion.kinds
+        places_of = {kind: [e for e, other in enumerate(kinds) if other == kind] for kind in kinds}
+        self.kinds_by_places: dict[int, list[str]] = {}
+        for kind in ("toward", "away", "against"):
+            if kind in places_of:
+                self.kinds_by_places.setdefault(len(places_of[kind]), []).append(kind)
+        texts = [e for e, kind in enumerate(kinds) if fusion.expert_of(kind).text]
+        self.text_columns = [WISH_COLUMN[kinds[e]] for e in texts]
+        # Experts in the order in which forward comes by them; where each of them lies in it.
+        met = [
+            places_of[kind][place]
+            for places, of_them in self.kinds_by_places.items()
+            for place in range(places)
+            for kind in of_them
+        ]
+        self.register_buffer("order", torch.argsort(torch.tensor(met + texts)))
 
     def forward(
         self, tokens: Tensor, attention_mask: Tensor, wish: Tensor, tag_vectors: Tensor
@@ -66,18 +84,35 @@ class PromptHalf(nn.Module):
         if not fusion.token_attention:
             values = values * 0
         wanted = fusion.above(wish)  # (B, G, 2)
-        dealt = fusion.deal_to_experts(tokens, attention_mask, wanted, tag_vectors)
-        parts = []
-        for e, kind in enumerate(fusion.kinds):
-            text = fusion.expert_of(kind).text
-            parts.append(F.pad(dealt[e][1], (fusion.tag_dim, 0) if text else (0, fusion.text_dim)))
-        sides = torch.stack(parts)  # (E, B, dw)
-        from_sides = torch.matmul(sides, self.side).transpose(0, 1)  # (B, E, 2 dim)
+        strengths, sides = self._of_tags(wanted, tag_vectors)
+        if self.text_columns:
+            content, sure = fusion.contents(tokens, attention_mask)
+            if self.text_columns != [0, 1]:
+                content, sure = content[:, self.text_columns], sure[:, self.text_columns]
+            strengths.append(sure)
+            sides.append(F.pad(content, (fusion.tag_dim, 0)))
+        side = torch.cat(sides, dim=1).index_select(1, self.order)  # (B, E, dw)
+        from_sides = torch.matmul(side.transpose(0, 1), self.side).transpose(0, 1)  # (B, E, 2 dim)
         hidden = from_sides + (torch.matmul(wanted.amax(1), self.strongest) + self.bias).reshape(
             from_sides.shape
         )
-        strengths = torch.stack([dealt[e][0] for e in range(len(fusion.kinds))], dim=1)
-        return keys, values, hidden, sides.transpose(0, 1), strengths
+        return keys, values, hidden, side, torch.cat(strengths, dim=1).index_select(1, self.order)
+
+    def _of_tags(self, wanted: Tensor, tag_vectors: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Strengths (B, n) and side vectors (B, n, dw) of the experts of tags, in parts."""
+        strengths, shares = [], []
+        for places, kinds in self.kinds_by_places.items():
+            columns = [WISH_COLUMN[kind] for kind in kinds]
+            # Kinds with as many experts are dealt to together.
+            for strength, share in deal(wanted if columns == [0, 1] else wanted[..., columns], places):
+                strengths.append(strength)
+                if "against" in kinds:
+                    share = share * torch.tensor([-1.0 if kind == "against" else 1.0 for kind in kinds])
+                shares.append(share)
+        if not shares:
+            return [], []
+        tags = torch.matmul(torch.cat(shares, dim=2).transpose(1, 2), tag_vectors[:, : self.fusion.tag_dim])
+        return strengths, [F.pad(tags, (0, self.fusion.text_dim))]
 
 
 class UserHalf(nn.Module):

@@ -12,7 +12,9 @@ from dpr_infer._core import TagFilter
 from dpr_infer.read_query import ReadQuery
 
 
-def flatten_rows(rows: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def flatten_rows(
+    rows: Sequence[NDArray[np.int64]],
+) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:
     """Lay lists of rows one after another.
 
     Parameters
@@ -22,13 +24,13 @@ def flatten_rows(rows: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], 
 
     Returns
     -------
-    offsets : ndarray of int64, shape (B + 1,)
-        Where each query's rows begin, and the end of the last.
+    offsets : ndarray of int64, shape (B + 1,), or None
+        Where each query's rows begin, and the end of the last; None for a single query.
     flat : ndarray of int64, shape (M,)
         All rows.
     """
     if len(rows) == 1:
-        return np.array([0, len(rows[0])], dtype=np.int64), rows[0]
+        return None, rows[0]
     return np.array([0, *accumulate(map(len, rows))], dtype=np.int64), np.concatenate(rows)
 
 

@@ -22,10 +22,10 @@ from dpr_infer.request import QueryArguments, rows_of
 from dpr_infer.scoring import KernelQueries, Scorer
 from dpr_infer.stopwatch import Stopwatch
 from dpr_infer.tag_clauses import TagClauses
-from dpr_infer.types import Recommendation
+from dpr_infer.types import Recommendation, make_recommendation
 
-# Rows of the history that the backbone can read, the number of other entries, and rows to exclude.
-_Rows = tuple[NDArray[np.int64], int, NDArray[np.int64]]
+# Rows of the history that the backbone can read, the number of other entries, rows to exclude, and the tag expression.
+_Limits = tuple[NDArray[np.int64], int, NDArray[np.int64], TagClauses | None]
 # What the engines said of B queries; rows int64 (B, K) and scores float32 (B, K).
 Found = tuple[EncodedQueries, NDArray[np.int64], NDArray[np.float32]]
 
@@ -72,6 +72,7 @@ class Pipeline:
         self._scorer = scorer
         self._ranker = ranker
         self._encoder = QueryEncoder(bundle, choice=choice, prompt_cache_size=prompt_cache_size)
+        self._reader = self._encoder.reader
         self.histories = self._encoder.histories
         self._n_tokens = bundle.manifest.dims.trained_items
         self._history_limit = bundle.manifest.history_limit
@@ -85,15 +86,15 @@ class Pipeline:
 
     def read_prompt(self, prompt: Prompt | None) -> PromptReading | None:
         """Return what a prompt says; None if it is neutral. Raises QueryError if it cannot be read."""
-        return self._encoder.reader.read(prompt, Stopwatch())[0]
+        return self._reader.read(prompt, Stopwatch())[0]
 
     def forget_prompts(self) -> None:
         """Empty the cache of prompts."""
-        self._encoder.reader.forget()
+        self._reader.forget()
 
     def knows_prompt(self, prompt: Prompt | None) -> bool:
         """Tell whether a prompt can be dealt with without its engine."""
-        return self._encoder.reader.knows(prompt)
+        return self._reader.knows(prompt)
 
     def read(
         self, queries: Sequence[QueryArguments], watch: Stopwatch, new: NewReadings = NOTHING_NEW
@@ -120,12 +121,15 @@ class Pipeline:
             As `Recommender.query`.
         """
         # Prompts last: the engine spends no time on a batch that must fail.
-        limits = [self._limits(query) for query in queries]
-        if len(queries) > 1:
-            new = self._encoder.reader.read_new([query.prompt for query in queries], watch)
+        if len(queries) == 1:
+            query = queries[0]
+            limits = self._limits(query)
+            return [ReadQuery(*limits, *self._reader.read(query.prompt, watch, new), query.options)]
+        of_all = [self._limits(query) for query in queries]
+        new = self._reader.read_new([query.prompt for query in queries], watch)
         return [
-            ReadQuery(*rows, *self._encoder.reader.read(query.prompt, watch, new), clauses, query.options)
-            for (rows, clauses), query in zip(limits, queries, strict=True)
+            ReadQuery(*limits, *self._reader.read(query.prompt, watch, new), query.options)
+            for limits, query in zip(of_all, queries, strict=True)
         ]
 
     def search(self, queries: Sequence[ReadQuery], k: Sequence[int], watch: Stopwatch) -> Found:
@@ -154,8 +158,11 @@ class Pipeline:
         QueryError, EngineError
             As `Recommender.query`.
         """
-        histories, readings = [query.history for query in queries], [query.reading for query in queries]
-        known = queries[0].user if len(queries) == 1 else None
+        known = None
+        if len(queries) == 1:
+            histories, readings, known = [queries[0].history], [queries[0].reading], queries[0].user
+        else:
+            histories, readings = [query.history for query in queries], [query.reading for query in queries]
         encoded = self._encoder.encode(histories, readings, watch, known)
         rows, scores = self._rank(KernelQueries(encoded, queries, k))
         watch.lap("score")
@@ -205,7 +212,7 @@ class Pipeline:
             One a query, in order.
         """
         prompts = [query.prompt for query in queries if isinstance(query, QueryArguments)]
-        new = self._encoder.reader.read_new(prompts, watch)
+        new = self._reader.read_new(prompts, watch)
         results: list[Recommendation | DprError | None] = []
         sound: list[ReadQuery] = []
         for query in queries:
@@ -245,8 +252,8 @@ class Pipeline:
             return [replace(answer, timings_ms=dict(times)) for answer in answers]
         return answers
 
-    def _limits(self, query: QueryArguments) -> tuple[_Rows, TagClauses | None]:
-        """Return rows of the history to read, the number of others in it, rows to exclude; and the expression."""
+    def _limits(self, query: QueryArguments) -> _Limits:
+        """Return what may be read of a history and what may be answered."""
         items, options = self._items, query.options
         clauses = None if options.where is None else self._scorer.compile_where(options.where)
         history = rows_of(query.history, "history", items, skip_unknown=options.skip_unknown)
@@ -256,7 +263,7 @@ class Pipeline:
         read = history
         if len(items.ids) > self._n_tokens:  # items were added, maybe to the history too
             read = history[history < self._n_tokens]
-        return (read, len(history) - len(read), excluded), clauses
+        return read, len(history) - len(read), excluded, clauses
 
     def _rank(self, queries: KernelQueries) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Search for each query's k, in one call for all whose k is alike.
@@ -294,19 +301,22 @@ class Pipeline:
 
     def _recommendation(self, found: Found, b: int, query: ReadQuery, k: int) -> Recommendation:
         encoded, rows, scores = found
-        ids, titles, tags = self._items.at(rows[b, :k])  # fewer than k where the rest is padding
+        best, their_scores = rows[b], scores[b]
+        ids, titles, tags = self._items.at(best if k == len(best) else best[:k])
+        if len(ids) < len(best):  # fewer than k where the rest is padding
+            best, their_scores = best[: len(ids)], their_scores[: len(ids)]
         reading = query.reading
-        return Recommendation(
-            items=ids,
-            titles=titles,
-            tags=tags,
-            rows=rows[b, : len(ids)],
-            scores=scores[b, : len(ids)],
-            wishes=() if reading is None else reading.wishes,
-            gates=dict(zip(self._expert_names, encoded.gates[b].tolist(), strict=True)),
-            prompt_truncated=reading is not None and reading.truncated,
-            history_truncated=len(query.history) > self._history_limit,
-            history_unread=query.unread,
-            prompt_cached=query.cached,
-            timings_ms=None,
+        return make_recommendation(
+            ids,
+            titles,
+            tags,
+            best,
+            their_scores,
+            () if reading is None else reading.wishes,
+            dict(zip(self._expert_names, encoded.gates[b].tolist(), strict=True)),
+            reading is not None and reading.truncated,
+            len(query.history) > self._history_limit,
+            query.unread,
+            query.cached,
+            None,
         )

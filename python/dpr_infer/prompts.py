@@ -22,8 +22,8 @@ from dpr_infer.start_over import last_start_over
 from dpr_infer.stopwatch import Stopwatch
 from dpr_infer.turns import merge_turns
 
-# A prompt to look up: its text, or its turns, exact ones as pairs of tag and role.
-_Key = str | tuple[str | tuple[tuple[str, Role], ...], ...]
+# The turns of a prompt to look up, exact ones as pairs of tag and role.
+_Key = tuple[str | tuple[tuple[str, Role], ...], ...]
 # Readings of texts that no cache has yet.
 NewReadings = Mapping[str, PromptReading]
 NOTHING_NEW: NewReadings = {}
@@ -43,7 +43,7 @@ class PromptReader:
     manifest : Manifest
         The bundle's manifest: limits, tags, threshold.
     cache_size : int
-        Most prompts to keep, and most turns.
+        Most texts to keep, and most prompts of several turns or exact ones.
     prepare : callable
         Adds to the reading of a whole prompt what is worth keeping with it.
 
@@ -69,9 +69,10 @@ class PromptReader:
         self._token_width = manifest.dims.token
         self._nothing = np.zeros(len(manifest.tags), dtype=np.float32)
         self._prepare = prepare
-        # A turn may be part of many prompts; a whole prompt is kept with what was prepared for it.
-        self._turns: PromptCache[str, PromptReading] = PromptCache(cache_size)
-        self._prompts: PromptCache[_Key, PromptReading] = PromptCache(cache_size)
+        # A text may be a whole prompt and part of many. It is kept once: two caches in which it grows old at different
+        # rates would hold two sets of prompts. One that was a whole prompt is kept with what was prepared for it.
+        self._texts: PromptCache[str, PromptReading] = PromptCache(cache_size)
+        self._others: PromptCache[_Key, PromptReading] = PromptCache(cache_size)
 
     def read(
         self, prompt: Prompt | None, watch: Stopwatch, new: NewReadings = NOTHING_NEW
@@ -104,18 +105,24 @@ class PromptReader:
         """
         if prompt is None:
             return None, False
-        turns = (prompt,) if isinstance(prompt, str) else check_turns(prompt)
-        key = prompt if isinstance(prompt, str) else _key(turns)
-        kept = self._prompts.get(key)
+        if isinstance(prompt, str):
+            reading, cached = self._read_text(prompt, watch, new)
+            if reading is None or reading.share is not None:
+                return reading, cached
+            reading = self._prepared(reading, watch)
+            self._texts.put(prompt, reading)
+            return reading, cached
+        turns = check_turns(prompt)
+        key = _key(turns)
+        kept = self._others.get(key)
         if kept is not None:
             return kept, True
         reading, cached = self._read_turns(turns, watch, new)
         if reading is None:
             return None, False
-        watch.skip()
-        reading = self._prepare(reading)
-        watch.lap("encode_prompt")
-        self._prompts.put(key, reading)
+        if reading.share is None:  # a text that was a whole prompt before has it
+            reading = self._prepared(reading, watch)
+        self._others.put(key, reading)
         return reading, cached
 
     def read_new(self, prompts: Iterable[Prompt | None], watch: Stopwatch) -> NewReadings:
@@ -134,7 +141,7 @@ class PromptReader:
             Readings by text, bit for bit those of `read`; empty where there are too few to gain by it.
         """
         texts = dict.fromkeys(text for prompt in prompts for text in self._new_texts(prompt))
-        if len(texts) < TOGETHER:
+        if len(texts) < min(TOGETHER):
             return NOTHING_NEW
         try:
             watch.skip()
@@ -153,13 +160,13 @@ class PromptReader:
 
     def _new_texts(self, prompt: Prompt | None) -> list[str]:
         """Return the texts of a prompt that the encoder would be run for."""
-        if prompt is None or (isinstance(prompt, str) and prompt in self._prompts):
+        if prompt is None or (isinstance(prompt, str) and prompt in self._texts):
             return []
         try:
             turns = (prompt,) if isinstance(prompt, str) else check_turns(prompt)
             turns = turns[last_start_over(turns) :]
             texts = [turn if isinstance(turn, str) else spoken(turn) for turn in turns]
-            texts = [text for text in texts if text not in self._turns and text and not text.isspace()]
+            texts = [text for text in texts if text not in self._texts and text and not text.isspace()]
             for text in texts:
                 check_prompt(text)
         except QueryError:
@@ -168,8 +175,8 @@ class PromptReader:
 
     def forget(self) -> None:
         """Empty the cache."""
-        self._turns.clear()
-        self._prompts.clear()
+        self._texts.clear()
+        self._others.clear()
 
     def knows(self, prompt: Prompt | None) -> bool:
         """Tell whether the encoder would be spared: the prompt is neutral, or the text of each turn is in the cache.
@@ -185,7 +192,7 @@ class PromptReader:
             Whether reading it is cheap.
         """
         texts = (turn if isinstance(turn, str) else spoken(turn) for turn in as_turns(prompt))
-        return all(text in self._turns or not text or text.isspace() for text in texts)
+        return all(text in self._texts or not text or text.isspace() for text in texts)
 
     def _read_turns(
         self, turns: Sequence[Turn], watch: Stopwatch, new: NewReadings
@@ -212,14 +219,14 @@ class PromptReader:
         return exact_reading(turn, said, self._rule, self._token_width), cached or not text
 
     def _read_text(self, text: str, watch: Stopwatch, new: NewReadings) -> tuple[PromptReading | None, bool]:
-        kept = self._turns.get(text)
+        kept = self._texts.get(text)
         if kept is not None:
             return kept, True
         reading = new.get(text)
         if reading is None:
             reading = self._read_alone(text, watch)
         if reading is not None:
-            self._turns.put(text, reading)
+            self._texts.put(text, reading)
         return reading, False
 
     def _read_alone(self, prompt: str, watch: Stopwatch) -> PromptReading | None:
@@ -232,6 +239,12 @@ class PromptReader:
         if not ids:
             return None
         reading = self._reading(self._encoding.alone(tuple(ids)), truncated=truncated)
+        watch.lap("encode_prompt")
+        return reading
+
+    def _prepared(self, reading: PromptReading, watch: Stopwatch) -> PromptReading:
+        watch.skip()
+        reading = self._prepare(reading)
         watch.lap("encode_prompt")
         return reading
 

@@ -23,12 +23,12 @@ class ReadQuery(NamedTuple):
         How many entries of the history it cannot.
     excluded : ndarray of int64, shape (M,)
         Rows that must not be returned, in any order.
+    clauses : TagClauses or None
+        The tag expression, None if it filters nothing.
     reading : PromptReading or None
         What the prompt says, None if it is neutral.
     cached : bool
         Whether that came from the cache.
-    clauses : TagClauses or None
-        The tag expression, None if it filters nothing.
     options : Options
         Everything else.
     user : ndarray of float32, shape (1, user), or None
@@ -38,9 +38,9 @@ class ReadQuery(NamedTuple):
     history: NDArray[np.int64]
     unread: int
     excluded: NDArray[np.int64]
+    clauses: TagClauses | None
     reading: PromptReading | None
     cached: bool
-    clauses: TagClauses | None
     options: Options
     user: NDArray[np.float32] | None = None
 

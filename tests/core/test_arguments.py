@@ -169,6 +169,18 @@ def test_search(changes: dict[str, Any], error: type[Exception], message: str) -
         search(**changes)
 
 
+@pytest.mark.parametrize("limits", [excluding, allowing])
+def test_a_single_query_needs_no_offsets(limits: Callable[..., dict[str, Any]]) -> None:
+    one = {"user": floats(1, D), "experts": floats(1, E, D), "gates": floats(1, E), "strength": floats(1)}
+    for rows in (np.array([4, 0, 4]), np.array([], np.int64)):
+        alone, usual = (
+            search(k=N, **one, **limits(offsets, rows)) for offsets in (None, np.array([0, len(rows)]))
+        )
+        np.testing.assert_array_equal(alone[0], usual[0])
+    with pytest.raises(ValueError, match=r"expected rows in \[0, 7\), got 7"):
+        search(**one, **limits(None, np.array([N])))
+
+
 def test_a_tag_filter_needs_tags() -> None:
     with pytest.raises(ValueError, match="expected a catalogue with tag_bits"):
         Catalogue(floats(N, D)).search(**arguments(k=1, tag_filter=make_filter()))

@@ -6,12 +6,13 @@ import numpy as np
 import onnx
 import pytest
 
+from dpr_infer.engines import onnx_engine
 from dpr_infer.engines.onnx_engine import OnnxEngine
 from dpr_infer.engines.providers import CPU
 from dpr_infer.prompt_encoding import TOGETHER
 
 
-@pytest.mark.parametrize("batch", [2, TOGETHER, 33])
+@pytest.mark.parametrize("batch", [*TOGETHER, 33])
 def test_a_prompt_does_not_depend_on_its_batch(sasrec, batch):
     manifest = sasrec.recommender.manifest
     engine = OnnxEngine(sasrec.bundle, manifest, "prompt_encoder", threads=1, providers=[CPU])
@@ -33,3 +34,21 @@ def test_a_layer_has_one_product_for_queries_keys_and_values(sasrec):
     assert layers == 2
     assert nodes.count("Split") == layers
     assert "Transpose" not in nodes[: nodes.index("Attention") + 1]  # heads are Attention's own affair
+
+
+def test_sums_and_layer_norms_stay_apart_on_the_cpu(sasrec, tmp_path, monkeypatch):
+    options = onnx_engine._options
+
+    def run_by_onnxruntime(name):
+        def with_path(ort, threads):
+            made = options(ort, threads)
+            made.optimized_model_filepath = str(tmp_path / name)
+            return made
+
+        monkeypatch.setattr(onnx_engine, "_options", with_path)
+        OnnxEngine(sasrec.bundle, sasrec.recommender.manifest, "prompt_encoder", threads=1, providers=[CPU])
+        return [node.op_type for node in onnx.load(tmp_path / name).graph.node]
+
+    assert "SkipLayerNormalization" not in run_by_onnxruntime("ours.onnx")
+    monkeypatch.setattr(onnx_engine, "_SLOWER_ON_CPU", ())
+    assert "SkipLayerNormalization" in run_by_onnxruntime("usual.onnx")

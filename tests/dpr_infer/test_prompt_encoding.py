@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from dpr_infer import EngineError, Query, QueryError, Recommender
-from dpr_infer.prompt_encoding import TOGETHER, PromptEncoding
+from dpr_infer.prompt_encoding import TOGETHER as SIZES
+from dpr_infer.prompt_encoding import PromptEncoding
 
+TOGETHER = max(SIZES)
 WORDS = ("comedy", "war", "drama", "action", "film", "please", "and", "not")  # that the tokenizer knows
 NEW = [f"{first} {second}" for first in WORDS for second in WORDS]  # all of one length
 TAGS = np.zeros((2, 3), np.float32)
@@ -56,11 +58,23 @@ def test_the_first_of_a_length_are_compared_and_later_ones_read_together():
     assert engine.sizes == [1] * TOGETHER + [TOGETHER]
 
 
-def test_lengths_do_not_mix_and_few_prompts_are_read_alone():
+def test_lengths_do_not_mix_and_few_prompts_come_in_smaller_groups():
     engine = Doubler()
-    prompts = [*ids_of(TOGETHER - 1, 4), *ids_of(TOGETHER - 1, 5)]
-    check(PromptEncoding(engine, TAGS), prompts)
-    assert engine.sizes == [1] * len(prompts)
+    encoding = PromptEncoding(engine, TAGS)
+    check(encoding, [*ids_of(7, 4), *ids_of(1, 5)])
+    assert engine.sizes == [1] * 4 + [4] + [1] * 2 + [2] + [1, 1]  # each size is compared for itself
+    engine.sizes.clear()
+    check(encoding, [*ids_of(15, 4, first=50), *ids_of(2, 5)])
+    assert engine.sizes == [1] * 8 + [8] + [4, 2, 1] + [1] * 2 + [2]
+
+
+def test_a_size_that_differs_is_found_at_whatever_size_comes_first():
+    engine = Doubler(wrong_for=(5,))
+    encoding = PromptEncoding(engine, TAGS)
+    check(encoding, ids_of(2, 5))
+    assert engine.sizes == [1, 1, 2]
+    check(encoding, ids_of(9, 4))
+    assert engine.sizes == [1, 1, 2] + [1] * 9
 
 
 def test_after_one_bit_of_difference_nothing_is_read_together_any_more():

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
+import numpy as np
 import pytest
 
 from dpr_infer import BundleError, EngineError, QueryError, Recommender
@@ -72,6 +76,26 @@ def test_cache_forgets_the_least_recently_used():
     assert (cache.get("a"), cache.get("b"), cache.get("c")) == (1, None, 3)
     cache.put("a", 4)
     assert (cache.get("a"), len(cache)) == (4, 2)
+
+
+def test_as_many_texts_are_kept_as_the_cache_has_room_for(bundle_path, history):
+    """However differently they grow old as whole prompts and as turns of conversations."""
+    recommender = Recommender(bundle_path, prompt_cache_size=4)
+    readings: list[weakref.ref[np.ndarray]] = []
+    for number in range(12):
+        readings.append(weakref.ref(recommender._pipeline.read_prompt("drama" + " " * number).tokens))
+        assert recommender.query(history, "no comedy").prompt_cached == (number > 0)
+        recommender.query(history, "war" + " " * (number // 3))
+    gc.collect()
+    assert sum(reading() is not None for reading in readings) == 2
+
+
+def test_a_turn_that_was_a_prompt_is_kept_once(fresh, history):
+    assert not fresh.query(history, ["no war", "comedy"]).prompt_cached
+    alone = fresh.query(history, "comedy")
+    assert alone.prompt_cached
+    assert fresh.query(history, ["comedy"]).scores.tobytes() == alone.scores.tobytes()
+    assert fresh.query(history, "comedy").scores.tobytes() == alone.scores.tobytes()
 
 
 def test_bad_tokenizer_is_a_bundle_error(copy):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import pickle
+
 import numpy as np
 import pytest
 
 import tiny_bundle
-from dpr_infer import QueryError, QueryTypeError, Recommender, UnknownItemError
+from dpr_infer import QueryError, QueryTypeError, Recommendation, Recommender, UnknownItemError
+from dpr_infer.types import make_recommendation
 
 IDS = tiny_bundle.item_ids(40)
 
@@ -201,3 +205,15 @@ def test_timings(recommender, history):
 def test_wrong_options_of_the_recommender(bundle_path, option):
     with pytest.raises(QueryError, match=next(iter(option))):
         Recommender(bundle_path, **option)
+
+
+def test_an_answer_is_what_its_class_makes_of_the_same_attributes(recommender, history):
+    answer = recommender.query(history, "no comedy")
+    attributes = {field.name: getattr(answer, field.name) for field in dataclasses.fields(Recommendation)}
+    assert type(answer) is Recommendation
+    assert repr(answer) == repr(Recommendation(**attributes))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        answer.items = []
+    numbered = make_recommendation(*range(len(attributes)))
+    assert dataclasses.astuple(numbered) == tuple(range(len(attributes)))
+    assert pickle.loads(pickle.dumps(answer)).items == answer.items

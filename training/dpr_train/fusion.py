@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from dpr_train.understanding import TextReader
 
-__all__ = ["EXPERT_ROLES", "Expert", "FusionMoE"]
+__all__ = ["EXPERT_ROLES", "WISH_COLUMN", "Expert", "FusionMoE", "deal"]
 
 # An expert's kind: the side of the score that it acts on, and what it reads.
 EXPERT_ROLES = {
@@ -23,7 +23,7 @@ EXPERT_ROLES = {
     "away_text": "away",
 }
 # The wishes that a kind follows: the column of wish's last axis, and of what the text reader gives.
-_COLUMN = {"toward": 0, "away": 1, "against": 1, "toward_text": 0, "away_text": 1}
+WISH_COLUMN = {"toward": 0, "away": 1, "against": 1, "toward_text": 0, "away_text": 1}
 
 _SURE = 0.5  # at which a text expert's gate begins to open
 _SHARED = {"away": "toward", "against": "toward", "away_text": "toward_text"}
@@ -156,22 +156,22 @@ class FusionMoE(nn.Module):
         dealt = {}
         for tag_kind in ("toward", "away", "against"):
             places = [e for e, kind in enumerate(self.kinds) if kind == tag_kind]
-            shares = _deal(wanted[..., _COLUMN[tag_kind]], len(places))
+            shares = deal(wanted[..., WISH_COLUMN[tag_kind]], len(places))
             for e, (strength, share) in zip(places, shares, strict=True):
                 side = torch.matmul(share, tag_vectors[:, : self.tag_dim])
                 dealt[e] = strength, -side if tag_kind == "against" else side
         if any(kind.endswith("_text") for kind in self.kinds):
-            content, sure = self._contents(tokens, attention_mask)
+            content, sure = self.contents(tokens, attention_mask)
             for e, kind in enumerate(self.kinds):
                 if kind.endswith("_text"):
-                    dealt[e] = sure[:, _COLUMN[kind]], content[:, _COLUMN[kind]]
+                    dealt[e] = sure[:, WISH_COLUMN[kind]], content[:, WISH_COLUMN[kind]]
         return dealt
 
     def above(self, x: Tensor) -> Tensor:
         """What exceeds the threshold, stretched to [0, 1]; exactly 0 below it."""
         return F.relu(x - self.threshold) / (1 - self.threshold)
 
-    def _contents(self, tokens: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    def contents(self, tokens: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Contents of both polarities among items' texts, float32 (B, 2, text_dim), and how sure they are, (B, 2)."""
         content, strength = self.reader(tokens, attention_mask)
         place = torch.matmul(content - self.text_mean, self.text_basis)
@@ -195,17 +195,24 @@ class FusionMoE(nn.Module):
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
-def _deal(wanted: Tensor, places: int) -> list[tuple[Tensor, Tensor]]:
-    """Deal the wishes of one polarity, float32 (B, G), to experts, the strongest first.
+def deal(wanted: Tensor, places: int) -> list[tuple[Tensor, Tensor]]:
+    """Deal the wishes of one polarity to experts, the strongest first; or those of several polarities at once.
+
+    Parameters
+    ----------
+    wanted : Tensor
+        float32 (B, G) of one polarity, (B, G, K) of K.
+    places : int
+        Experts of each.
 
     Returns
     -------
     list of (Tensor, Tensor)
         For each expert its strength (B,), and its shares of the tags (B, G): one tag, or for the last expert all that
-        is left, relative to the strongest.
+        is left, relative to the strongest. Of several polarities, (B, K) and (B, G, K).
     """
     dealt, rest = [], wanted
-    at = torch.arange(wanted.shape[1], device=wanted.device)[None]
+    at = torch.arange(wanted.shape[1], device=wanted.device).reshape(-1, *[1] * (wanted.dim() - 2))[None]
     for place in range(places):
         strength = rest.amax(dim=1)  # (B,)
         if place + 1 < places:

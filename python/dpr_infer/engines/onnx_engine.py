@@ -20,6 +20,9 @@ from dpr_infer.manifest import Manifest, TensorSpec
 _DTYPE = {"tensor(int64)": "int64", "tensor(float)": "float32"}
 _ERRORS_ONLY = 3  # onnxruntime's severity; its warnings are about its own optimiser
 _RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
+# On the CPU onnxruntime's own operator for a sum and the layer norm behind it takes longer than the two one after the
+# other (docs/engines.md).
+_SLOWER_ON_CPU = ("SkipLayerNormFusion",)
 
 
 class OnnxEngine:
@@ -119,6 +122,7 @@ def _start(
                 sess_options=_options(ort, threads),
                 providers=attempt,
                 enable_fallback=0,  # onnxruntime's own prints what it does, and tells nobody else
+                disabled_optimizers=list(_SLOWER_ON_CPU) if _is_cpu_alone(attempt) else None,
             )
         except Exception as error:  # onnxruntime's exceptions have no base of their own
             if attempt is tries[-1]:
@@ -126,6 +130,10 @@ def _start(
                     f"{file} must be a graph that onnxruntime can load: {first_line(error)}"
                 ) from error
     raise AssertionError("unreachable: there is always something to try")
+
+
+def _is_cpu_alone(providers: Sequence[Provider]) -> bool:
+    return all(provider_name(entry) == CPU for entry in providers)
 
 
 def _check_started(asked: Sequence[Provider], started: Sequence[str], available: Sequence[str]) -> None:

@@ -68,9 +68,12 @@ class Onnxruntime:
         monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [TENSORRT, CUDA, CPU])
         monkeypatch.setattr(onnxruntime, "InferenceSession", self.start)
 
-    def start(self, path, sess_options, providers, enable_fallback):
+    def start(self, path, sess_options, providers, enable_fallback, disabled_optimizers):
         assert enable_fallback == 0
         names = [entry[0] if isinstance(entry, tuple) else entry for entry in providers]
+        assert bool(disabled_optimizers) == (
+            names == [CPU]
+        )  # what is slower on the CPU need not be elsewhere
         assert all(entry[1]["use_tf32"] == 0 for entry in providers if entry[0] == CUDA)
         self.tried.append(names)
         if TENSORRT in names:
