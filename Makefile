@@ -101,7 +101,7 @@ stubs: $(INSTALLED)
 bench: $(BUNDLE)
 	$(call NEEDS,wrk,wrk)
 	@$(BIN)/dpr-bench latency bundles/ml-100k --checkpoint runs/ml-100k --out benchmarks/results
-	@$(BIN)/dpr-bench kernel --quick --out benchmarks/results
+	@$(BIN)/dpr-bench kernel --quick --bundle bundles/ml-100k --out benchmarks/results
 	@$(BIN)/dpr-bench serve --quick --out benchmarks/results
 
 # Two parts: the second one goes on at half the rates.

@@ -24,6 +24,7 @@ from dpr_bench.kernel_report import kernel_markdown
 from dpr_bench.kernel_results import KernelResults, describe_peers
 from dpr_bench.kernel_threads import one_thread
 from dpr_bench.kernel_timing import Budget
+from dpr_infer.bundle import open_bundle
 
 __all__ = ["KernelOptions", "run_kernel"]
 
@@ -80,6 +81,8 @@ def run_kernel(options: KernelOptions, console: Console) -> KernelResults:
     """
     begun = perf_counter()
     plan = _plan(options)
+    if any(case.data == "real" for case in plan.goals):
+        open_bundle(options.bundles[0])  # what is not there should show now, not after minutes
     watch = RichWatch(console)
     with one_thread(), watch.shown():
         watch.step("measuring what the machine can do")
@@ -135,8 +138,8 @@ def _measure(plan: _Plan, options: KernelOptions, results: KernelResults, watch:
     )
     for row in measure_goals(plan.goals, setup):
         results.goals.append(row)
-    results.goals.sort(key=lambda row: GOALS.index(row.goal))
-    yield
+        results.goals.sort(key=lambda row: GOALS.index(row.goal))
+        yield
     for case in plan.grid:
         rows, left_out = measure_grid(
             case, ceilings=setup.ceilings, budget=_CELL_BUDGET, watch=watch, scale=setup.scale

@@ -45,7 +45,7 @@ class GoalSetup:
 
 @dataclass(frozen=True, kw_only=True)
 class GoalRow:
-    """One goal as measured.
+    """One goal as measured, on ``n_items`` vectors of ``dim`` dimensions.
 
     ``ratio`` is that of the medians, ``ratio_pairwise`` the median of the ratios call by call. ``mismatches`` counts
     the queries, of ``checked``, whose answer was not bit for bit the reference's. ``peer_recall`` is the share of the
@@ -55,6 +55,7 @@ class GoalRow:
 
     goal: Goal
     n_items: int
+    dim: int
     ours: Summary
     peer: Summary
     peer_name: str
@@ -67,6 +68,11 @@ class GoalRow:
     checked: int
     use: Use
     native: Summary | None
+
+    @property
+    def title(self) -> str:
+        """The case, and how wide its vectors are where a model decided that."""
+        return f"{self.goal.title}, D = {self.dim}" if self.goal.data == "real" else self.goal.title
 
     @property
     def reached(self) -> bool:
@@ -220,6 +226,7 @@ def _row(run: _Run, stage: Stage, times: dict[str, Times], ceilings: Ceilings) -
     return GoalRow(
         goal=run.goal,
         n_items=stage.data.n_items,
+        dim=stage.data.dim,
         ours=ours.summary(),
         peer=peer.summary(),
         peer_name=run.rival.name,

@@ -13,9 +13,10 @@ from dpr_bench.kernel_tables import markdown_table, spread
 __all__ = ["WORK", "goals_markdown", "goals_table"]
 
 WORK = (
-    "Codes are one byte a dimension; a block holds 64 items. MB: codes of the blocks that were read, each counted once "
-    "a call, and float32 vectors of items that were rescored. Shares are of what one core of this machine reads from "
-    "memory and multiplies, as measured in this run; a share of bandwidth above 1 means that caches served the call."
+    "Codes are one byte a dimension; a block holds 64 items. MB: codes of the blocks that were read, and float32 "
+    "vectors of items that were rescored; of a batch, whose queries share blocks, at most so much. Shares are of what "
+    "one core of this machine reads from memory and multiplies, as measured in this run; a share of bandwidth above 1 "
+    "means that caches served the call."
 )
 
 
@@ -82,7 +83,7 @@ def _goals(rows: Sequence[GoalRow]) -> str:
     )
     lines = [
         (
-            row.goal.title,
+            row.title,
             spread(row.ours),
             row.peer_name,
             spread(row.peer),
@@ -112,7 +113,7 @@ def _work(rows: Sequence[GoalRow]) -> str:
     )
     lines = [
         (
-            row.goal.title,
+            row.title,
             f"{100 * row.use.scanned_share:.1f} %",
             f"{row.use.rescored:.0f}",
             f"{row.use.megabytes:.3g}",
@@ -128,7 +129,7 @@ def _work(rows: Sequence[GoalRow]) -> str:
 
 
 def _peers(rows: Sequence[GoalRow]) -> str:
-    notes = [f"* {row.goal.title}: {row.peer_name}; {row.peer_note}" for row in rows if row.peer_note]
+    notes = [f"* {row.title}: {row.peer_name}; {row.peer_note}" for row in rows if row.peer_note]
     return "### The peers' settings\n\n" + "\n".join(notes)
 
 

@@ -41,6 +41,7 @@ def row(name: str, ratio: float, mismatches: int = 0) -> GoalRow:
     return GoalRow(
         goal=BY_NAME[name],
         n_items=1_000_000,
+        dim=64,
         ours=TIMES,
         peer=replace(TIMES, median_ms=0.5 * ratio),
         peer_name="a peer",
