@@ -5,7 +5,7 @@
 # make sanitize   the C++ tests under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
 # make fuzz       hostile index arrays for FUZZ_SECONDS (60)
 # make bench      benchmarks; results into benchmarks/results
-# make prompt-encoder   the prompt encoder that ships, trained again (an hour on one core)
+# make prompt-encoder   the prompt encoder that ships, trained again (an hour and a half on one core)
 #
 # Everything lives in .venv/, .cache/, runs/ and bundles/, which git ignores. A second call redoes nothing that is done.
 
@@ -104,7 +104,7 @@ bench: $(BUNDLE)
 	@$(BIN)/dpr-bench kernel --quick --bundle bundles/ml-100k --out benchmarks/results
 	@$(BIN)/dpr-bench serve --quick --out benchmarks/results
 
-# Two parts: the second one goes on at half the rates.
+# Two parts: the second one goes on at four fifths of the rates.
 prompt-encoder: $(INSTALLED)
 	@$(BIN)/dpr-train prompt-encoder --cache-dir .cache --out runs/prompt-encoder-1
 	@$(BIN)/dpr-train prompt-encoder --cache-dir .cache --out runs/prompt-encoder --from runs/prompt-encoder-1 \

@@ -54,9 +54,10 @@ def test_above_the_filter_means_the_whole_interval(
 @pytest.mark.parametrize(
     ("percent", "violation", "expected"),
     [
-        ((-1.0, 0.5, 2.0), 0.008, "aim"),
+        ((0.1, 0.5, 2.0), 0.008, "aim"),
+        ((-1.0, 0.5, 2.0), 0.008, "yes"),
         ((-1.0, -0.5, 0.1), 0.008, "yes"),
-        ((-1.0, 0.5, 2.0), 0.011, "no"),
+        ((0.1, 0.5, 2.0), 0.011, "no"),
         ((-2.0, -1.0, -0.1), 0.0, "no"),
     ],
 )

@@ -124,7 +124,10 @@ def examine(
     watch.step("cold items")
     probes["cold"] = cold_probe(subject, seen)
     watch.step("wishes about texts")
-    texts = text_probe(subject, weights.additive.get("positive", 0.0))
+    texts = text_probe(
+        subject,
+        {"ask": weights.additive.get("positive", 0.0), "refuse": weights.additive.get("negative", 0.0)},
+    )
     if rerank is not None:
         probes["language_model"] = language_sample(subject, unseen, sampled, rerank, watch)
     found.kept.clear()  # they hold every token of every prompt

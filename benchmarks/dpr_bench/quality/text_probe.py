@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -57,15 +57,15 @@ def relevant_items(wish: TextWish, items: Items, tags: Sequence[str]) -> BoolArr
     return found
 
 
-def text_probe(subject: Subject, weight: float) -> dict[str, Any]:
+def text_probe(subject: Subject, weights: Mapping[str, float]) -> dict[str, Any]:
     """Put every wish about texts to users.
 
     Parameters
     ----------
     subject : Subject
         The model and its users.
-    weight : float
-        Of additive steering, as chosen for positive prompts on validation.
+    weights : mapping of str to float
+        Of additive steering for what is asked ("ask") and refused ("refuse"), as chosen on validation.
 
     Returns
     -------
@@ -74,20 +74,23 @@ def text_probe(subject: Subject, weight: float) -> dict[str, Any]:
     """
     rng = np.random.default_rng([subject.seed, 31])
     everyone = np.arange(len(subject.targets))
-    probe = _Probe(subject, weight, _at_most(everyone, _USERS, rng), top_tens(subject, everyone, backbone()))
+    users, plain = _at_most(everyone, _USERS, rng), top_tens(subject, everyone, backbone())
     entries, left_out = [], []
     for wish in text_wishes():
         relevant = relevant_items(wish, subject.items, subject.model.config.tags)
         if relevant.sum() < _FEWEST:
             left_out.append(wish.prompt)
         else:
+            probe = _Probe(subject, weights[wish.polarity], users, plain)
             entries.append(_entry(probe, wish, relevant, rng))
-    return {"users": len(probe.users), "weight": weight, "wishes": entries, "left_out": left_out}
+    return {"users": len(users), "weights": dict(weights), "wishes": entries, "left_out": left_out}
 
 
 @dataclass(frozen=True)
 class _Probe:
-    """What all wishes share: ``users`` are random, ``plain`` holds everyone's top ten without a prompt."""
+    """What wishes share: ``weight`` is that of additive steering for wishes of one polarity, ``users`` are random,
+    ``plain`` holds everyone's top ten without a prompt.
+    """
 
     subject: Subject
     weight: float

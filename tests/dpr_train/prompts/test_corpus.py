@@ -7,7 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
+from dpr_train.data.mind_tags import READABLE
 from dpr_train.prompts import Corpus, TagWords, Template, load_corpus, without_words
 from dpr_train.prompts import corpus as corpus_module
 from dpr_train.prompts.corpus import Annotated
@@ -60,6 +62,23 @@ def test_every_genre_is_said_in_many_ways(training: Corpus) -> None:
         assert len(words.meanings) + len(unnamed) >= 40, tag
         assert len(words.meanings_refuse) >= 30, tag
         assert len(words.adjectives) >= 5, tag
+
+
+@pytest.mark.parametrize(
+    ("domain", "file", "tags"), [("beauty", "beauty_words", 20), ("news", "news_words", 15)]
+)
+def test_every_attribute_of_cosmetics_and_category_of_news_is_said_in_many_ways(
+    training: Corpus, domain: str, file: str, tags: int
+) -> None:
+    text = (FOLDER / "corpus" / f"{file}.yaml").read_text(encoding="utf-8")
+    listed = yaml.safe_load(text)
+    assert len(listed) >= tags
+    assert set(listed) <= set(training.domains[domain])
+    for tag in listed:
+        words = training.words_for(tag)
+        assert len(words.nouns) + len(words.meanings) >= 10, tag
+    if domain == "news":
+        assert {READABLE.get(tag, tag) for tag in listed} == set(listed)
 
 
 def test_the_test_wording_is_as_rich_as_promised() -> None:

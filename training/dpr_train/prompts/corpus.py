@@ -155,13 +155,14 @@ def _read_annotated(file: Traversable) -> tuple[Annotated, ...]:
 
 
 def _read_domains(folder: Traversable) -> dict[str, dict[str, TagWords]]:
-    """Words by domain: one a ``*_words.yaml``, several in ``other_words.yaml``, phrases in ``text_phrases.txt``."""
+    """Words by domain: one a ``*_words.yaml``, more in ``other_words.yaml``, phrases in ``text_phrases.txt``."""
     domains = {"genres": _read_words(_yaml(folder / "genre_words.yaml"))}
     for domain in ("beauty", "news"):
         if (file := folder / f"{domain}_words.yaml").is_file():
             domains[domain] = _read_words(_yaml(file))
     if (file := folder / "other_words.yaml").is_file():
-        domains |= {domain: _read_words(entries) for domain, entries in _yaml(file).items()}
+        for domain, entries in _yaml(file).items():
+            domains[domain] = domains.get(domain, {}) | _read_words(entries)
     if (file := folder / "text_phrases.txt").is_file():
         lines = [line.strip() for line in _text(file).splitlines()]
         domains[_PHRASES] = {line: TagWords((line,)) for line in lines if line and not line.startswith("#")}
