@@ -88,8 +88,9 @@ def text_probe(subject: Subject, weights: Mapping[str, float]) -> dict[str, Any]
 
 @dataclass(frozen=True)
 class _Probe:
-    """What wishes share: ``weight`` is that of additive steering for wishes of one polarity, ``users`` are random,
-    ``plain`` holds everyone's top ten without a prompt.
+    """What the wishes of one polarity share.
+
+    ``weight`` is that of additive steering, ``users`` are random, ``plain`` holds everyone's top ten without a prompt.
     """
 
     subject: Subject
