@@ -159,8 +159,9 @@ class ItemChanges:
         return list(placed), [item_id for item_id in missing if item_id not in placed]
 
     def _finds(self, old: _Added, before: ItemChanges) -> bool:
-        """Tell whether an item that its description alone gave a place has one here."""
-        return bool(old.tags) or self._places.reads_texts or not before._places.reads_texts
+        """Tell whether an item without tags, whose description gave it a place, has one here."""
+        read_before = bool(old.description) and before._places.reads_texts
+        return bool(old.tags) or self._places.reads_texts or not read_before
 
 
 class _Space:

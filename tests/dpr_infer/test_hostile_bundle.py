@@ -116,7 +116,7 @@ def test_unknown_version(copy, version):
     tiny_bundle.edit_manifest(copy, lambda m: m.update(format_version=version))
     refused(
         copy,
-        f"format_version must be 1, 2, 3, 4, 5 or 6, the ones this dpr-infer reads; got {version}",
+        f"format_version must be 1, 2, 3, 4, 5, 6 or 7, the ones this dpr-infer reads; got {version}",
         BundleVersionError,
     )
 

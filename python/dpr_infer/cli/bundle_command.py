@@ -101,6 +101,5 @@ def _tell_what_is_not_read(name: str, read: ItemFile) -> None:
         sys.stderr.write(f"{name}: column 'text': not read, items lie where their tags say: {way_out}\n")
     lost = [item_id for item_id, tags in zip(read.ids, read.tags, strict=True) if not tags]
     if lost:
-        sys.stderr.write(
-            f"{name}: no prompt finds the {len(lost)} items without tags ({lost[0]!r}): {way_out}\n"
-        )
+        count = f"{len(lost)} of {len(read.ids)} items have no tags"
+        sys.stderr.write(f"{name}: {count}, and no prompt finds them ({lost[0]!r}): {way_out}\n")
