@@ -77,7 +77,7 @@ def export(
             max=1.0,
             help="Most that int8 may lose. Prompt encoder, on validation prompts: share of prompts whose wishes "
             "change, polarity, top 10, obedience. Backbone, on the bundle's histories: top 10, share of NDCG@10. "
-            "Both together: top 10, obedience. Text encoder: mean cosine of the items' places.  "
+            "Both together: top 10, obedience. Text encoder: cosine of the items' places.  "
             f"[default: {INT8_LOSS}]",
         ),
     ] = None,

@@ -64,7 +64,10 @@ class TextLoss(Loss):
     @property
     def losses(self) -> dict[str, float]:
         """What the limit is about, by name."""
-        return {"1 - mean cosine of the places": 1 - self.cosine}
+        return {
+            "1 - mean cosine of the places": 1 - self.cosine,
+            "1 - least cosine": 1 - self.least_cosine,
+        }
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def export_text_encoder(
     precision : {"fp32", "int8"}
         Of the weights.
     int8_loss : float, optional
-        The most that int8 may take off the mean cosine; ``INT8_LOSS`` by default.
+        The most that int8 may take off the cosine of an item's place; ``INT8_LOSS`` by default.
     say : callable
         Told what is being done.
 
