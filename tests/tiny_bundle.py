@@ -198,7 +198,7 @@ def tiny_manifest(config: TinyConfig, graphs: dict[str, onnx.GraphProto]) -> dic
         "limits": {
             "history": config.history_limit,
             "prompt_tokens": config.prompt_limit,
-            "text_tokens": config.prompt_limit,
+            **({"text_tokens": config.prompt_limit} if config.version >= 7 else {}),
         },
         "tags": tag_names(config.tags),
         "experts": [
@@ -208,7 +208,7 @@ def tiny_manifest(config: TinyConfig, graphs: dict[str, onnx.GraphProto]) -> dic
         "phi": {"kind": config.phi, "gain": config.gain},
         "wish_threshold": config.wish_threshold,
         "prompt_encoder": {"precision": "fp32", "base": "hand-made words"},
-        "text_encoder": {"precision": "fp32", "base": "hand-made words"},
+        **({"text_encoder": {"precision": "fp32", "base": "hand-made words"}} if config.version >= 7 else {}),
         "parity": {
             "passed": True,
             "rows": [{"graph": "backbone", "batch": 1, "length": 7, "max_abs_error": 1e-6, "bound": 1e-4}],

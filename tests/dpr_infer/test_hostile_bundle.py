@@ -111,7 +111,7 @@ def test_wrong_manifest_values(copy, path, value, message):
     refused(copy, message)
 
 
-@pytest.mark.parametrize("version", [0, 7, 99])
+@pytest.mark.parametrize("version", [0, 8, 99])
 def test_unknown_version(copy, version):
     tiny_bundle.edit_manifest(copy, lambda m: m.update(format_version=version))
     refused(
