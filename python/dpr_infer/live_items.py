@@ -50,7 +50,7 @@ class LiveItems(Reloadable):
             Tags out of the bundle's. None by default; then `vectors` or `texts` must be given.
         texts : iterable of str, length n, optional
             What there is to say of each item, or "". For bundles with a text encoder, and not beside `vectors`. The
-            beginning is read, as far as `manifest.text_token_limit` goes; a text takes some milliseconds.
+            beginning is read, as far as `manifest.text_token_limit` goes, which takes tens of milliseconds.
 
         Returns
         -------

@@ -194,8 +194,9 @@ def test_the_command_line(folder, bundle, encoder, checkpoint, tmp_path, monkeyp
         cli.main()
     said = capsys.readouterr()
     assert (left.value.code, said.err, asked) == (0, "", [tmp_path / "cache"])
-    assert "text encoder: int8 against float32" in said.out
-    assert "40 items of the catalogue; at most 0.05 may be lost" in said.out
+    told = " ".join(said.out.split())
+    assert "text encoder: int8 against float32" in told
+    assert "40 items of the catalogue; at most 0.05 may be lost" in told
     assert Recommender(out).manifest.text_encoder == (encoder.name, "int8")
 
     def offline(_: Path) -> Path:
