@@ -77,6 +77,9 @@ def _answer(folder: str, options: dict[str, Any]) -> dict[str, Any]:
         session.query(5)
         session.append(recommender.items.ids[3:5])
         session.query(5)
+        if recommender.manifest.text_encoder is not None:
+            recommender.add_items(["x"], titles=["Night"], tags=[[]], texts=["war and a film"])
+            recommender.query([], "war", 5)
         outcome, text = "answered", ""
     except DprError as error:
         outcome, text = "refused", f"{type(error).__name__}: {error}"

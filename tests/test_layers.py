@@ -29,10 +29,23 @@ FORBIDDEN = {
     "dpr_bench": set(),
 }
 # A checkpoint is meaningless without the classes it holds the weights of, and what int8 loses is measured on validation
-# wording, read as training evaluates it; the rest of training is none of export's.
+# wording, read as training evaluates it; a text encoder is the one that training read with. The rest of training is
+# none of export's.
 EXPORT_READS = {
     f"dpr_train.{module}"
-    for module in ("backbones", "checkpoint", "evaluate", "fusion", "model", "prompt_encoder", "prompts")
+    for module in (
+        *(
+            "backbones",
+            "checkpoint",
+            "encoders",
+            "evaluate",
+            "fusion",
+            "item_texts",
+            "model",
+            "prompt_encoder",
+        ),
+        "prompts",
+    )
 }
 PICKLERS = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 LONGEST_FILE_LINES = 350

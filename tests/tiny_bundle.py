@@ -30,6 +30,7 @@ from tiny_graphs import (
     fusion_graph,
     prompt_encoder_graph,
     prompt_fusion_graph,
+    text_encoder_graph,
     user_fusion_graph,
 )
 
@@ -67,6 +68,7 @@ class TinyConfig:
     seed: int = 0
     version: int = 4
     hnsw: bool = False
+    text: int = 3  # of the side, from version 7 on
 
     @property
     def parts(self) -> list[int]:
@@ -116,6 +118,8 @@ def write_tiny_bundle(folder: Path, config: TinyConfig | None = None, **sizes: A
     }
     if config.version >= 6:
         graphs["backbone_step"] = backbone_step_graph(config, collaborative, start)
+    if config.version >= 7:
+        graphs["text_encoder"] = text_encoder_graph(config, len(words))
     if config.version >= 4:
         graphs["prompt_fusion"] = prompt_fusion_graph(config, rng)
         graphs["fusion_moe"] = user_fusion_graph(config)
@@ -189,8 +193,13 @@ def tiny_manifest(config: TinyConfig, graphs: dict[str, onnx.GraphProto]) -> dic
             "fusion": config.user,
             "hidden": 1,
         }
-        | ({"trained_items": config.items, "state": config.user + 1} if config.version >= 6 else {}),
-        "limits": {"history": config.history_limit, "prompt_tokens": config.prompt_limit},
+        | ({"trained_items": config.items, "state": config.user + 1} if config.version >= 6 else {})
+        | ({"text": config.text} if config.version >= 7 else {}),
+        "limits": {
+            "history": config.history_limit,
+            "prompt_tokens": config.prompt_limit,
+            **({"text_tokens": config.prompt_limit} if config.version >= 7 else {}),
+        },
         "tags": tag_names(config.tags),
         "experts": [
             {"name": f"{role}{e}", "role": role, "bias": 0.0 if role == "toward" else -0.125}
@@ -199,6 +208,7 @@ def tiny_manifest(config: TinyConfig, graphs: dict[str, onnx.GraphProto]) -> dic
         "phi": {"kind": config.phi, "gain": config.gain},
         "wish_threshold": config.wish_threshold,
         "prompt_encoder": {"precision": "fp32", "base": "hand-made words"},
+        **({"text_encoder": {"precision": "fp32", "base": "hand-made words"}} if config.version >= 7 else {}),
         "parity": {
             "passed": True,
             "rows": [{"graph": "backbone", "batch": 1, "length": 7, "max_abs_error": 1e-6, "bound": 1e-4}],

@@ -141,6 +141,27 @@ def prompt_encoder_graph(
     )
 
 
+def text_encoder_graph(config: TinyConfig, words: int) -> onnx.GraphProto:
+    """place = mean of the words' vectors."""
+    rng = np.random.default_rng(config.seed + 2)
+    nodes = [
+        helper.make_node("Gather", ["words", "input_ids"], ["vectors"]),  # (B, T, dt)
+        helper.make_node("Cast", ["attention_mask"], ["mask_2d"], to=F32),
+        helper.make_node("Unsqueeze", ["mask_2d", "last_axis"], ["mask"]),
+        helper.make_node("Mul", ["vectors", "mask"], ["real"]),
+        helper.make_node("ReduceSum", ["real", "axis"], ["sum"], keepdims=0),
+        helper.make_node("ReduceSum", ["mask", "axis"], ["count"], keepdims=0),
+        helper.make_node("Div", ["sum", "count"], ["place"]),
+    ]
+    constants = {
+        "words": rng.standard_normal((words, config.text)).astype(np.float32),
+        "axis": np.array([1]),
+        "last_axis": np.array([2]),
+    }
+    ids = [(name, I64, ["B", "T"]) for name in ("input_ids", "attention_mask")]
+    return _graph("text_encoder", nodes, constants, ids, [("place", F32, ["B", config.text])])
+
+
 def fusion_graph(config: TinyConfig, rng: np.random.Generator) -> onnx.GraphProto:
     """Expert e is [nudge ‖ sum of the wished tags' vectors] / (e // 2 + 1), gated by how much is wished."""
     nudge = 0.05 * rng.standard_normal((config.token, config.user)).astype(np.float32)

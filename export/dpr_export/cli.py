@@ -54,6 +54,22 @@ def export(
             help="Precision of the backbone's weights; int8 is for SASRec and BERT4Rec.  [default: fp32]"
         ),
     ] = None,
+    text_encoder: Annotated[
+        Literal["fp32", "int8"] | None,
+        typer.Option(
+            help="Add the encoder that reads the texts of items that are added later, of this precision: 23 MB in int8 "
+            "for all-MiniLM-L6-v2, 91 in fp32.  [default: none]",
+        ),
+    ] = None,
+    text_encoder_from: Annotated[
+        Path | None,
+        typer.Option(
+            help="Hugging Face folder of the encoder that read the texts in training.  [default: all-MiniLM-L6-v2]"
+        ),
+    ] = None,
+    cache_dir: Annotated[
+        Path | None, typer.Option(help="Where all-MiniLM-L6-v2 is kept.  [default: the user's cache]")
+    ] = None,
     int8_loss: Annotated[
         float | None,
         typer.Option(
@@ -61,7 +77,7 @@ def export(
             max=1.0,
             help="Most that int8 may lose. Prompt encoder, on validation prompts: share of prompts whose wishes "
             "change, polarity, top 10, obedience. Backbone, on the bundle's histories: top 10, share of NDCG@10. "
-            "Both together: top 10, obedience.  "
+            "Both together: top 10, obedience. Text encoder: cosine of the items' places.  "
             f"[default: {INT8_LOSS}]",
         ),
     ] = None,
@@ -102,14 +118,19 @@ def export(
     Then, or for a bundle that there is: build engines, write a model repository.
     """
     hnsw = _hnsw_settings(index, hnsw_m, hnsw_ef_construction)
-    if int8_loss is not None and "int8" not in (prompt_encoder, backbone):
-        raise typer.BadParameter("--int8-loss needs --prompt-encoder int8 or --backbone int8")
+    if int8_loss is not None and "int8" not in (prompt_encoder, backbone, text_encoder):
+        raise typer.BadParameter(
+            "--int8-loss needs --prompt-encoder int8, --backbone int8 or --text-encoder int8"
+        )
+    if text_encoder_from is not None and text_encoder is None:
+        raise typer.BadParameter("--text-encoder-from needs --text-encoder")
     _check_wishes(engine, engine_precision, max_batch, triton, force=force)
     torch.set_num_threads(threads)
     only_for_checkpoints = {
         "--out": out,
         "--prompt-encoder": prompt_encoder,
         "--backbone": backbone,
+        "--text-encoder": text_encoder,
         "--index": hnsw,
     }
     bundle = _bundle_at(source, [name for name, value in only_for_checkpoints.items() if value is not None])
@@ -122,6 +143,7 @@ def export(
             out,
             precision=prompt_encoder or "fp32",
             backbone_precision=backbone or "fp32",
+            text_encoder=_text_encoder(text_encoder, text_encoder_from, cache_dir),
             force=force,
             hnsw=hnsw,
             int8_loss=int8_loss,
@@ -170,13 +192,35 @@ def _bundle_at(source: Path, only_for_checkpoints: list[str]) -> Path | None:
 def _report(out: Path, rows: list[ParityRow], seconds: float) -> None:
     console.print(_parity_table(rows))
     manifest = json.loads((out / MANIFEST_NAME).read_bytes())
-    for part, table in (("prompt_encoder", _loss_table), ("backbone", _backbone_table)):
+    tables = {"prompt_encoder": _loss_table, "backbone": _backbone_table, "text_encoder": _text_table}
+    for part, table in tables.items():
         if "int8" in manifest.get(part, {}):
             console.print(table(manifest[part]["int8"]))
     if "int8_with_prompt_encoder" in manifest.get("backbone", {}):
         console.print(_joint_table(manifest["backbone"]["int8_with_prompt_encoder"]))
     size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
     _print(f"Bundle: {out}  ({size:.1f} MB, {seconds:.0f} s)")
+
+
+def _text_encoder(
+    precision: str | None, source: Path | None, cache_dir: Path | None
+) -> tuple[Path, str] | None:
+    if precision is None:
+        return None
+    if source is not None:
+        return source, precision
+    try:  # only here: fetching takes the packages of training
+        import pooch
+
+        from dpr_train.encoders import FetchError, fetch_minilm
+    except ImportError as error:
+        raise ExportError(
+            f"--text-encoder: expected --text-encoder-from, or dpr-infer[train] to fetch all-MiniLM-L6-v2; {error}"
+        ) from error
+    try:
+        return fetch_minilm(cache_dir or Path(pooch.os_cache("dpr-infer"))), precision
+    except FetchError as error:
+        raise ExportError(f"--text-encoder: {error}") from error
 
 
 def _say(text: str) -> None:
@@ -233,6 +277,13 @@ def _backbone_table(loss: dict[str, Any]) -> Table:
     table.add_row("top 10 in common", "", f"{loss['overlap']:.1%}")
     table.add_row("the same, in batches", "", f"{loss['overlap_in_batches']:.1%}")
     table.add_row("NDCG@10 of the next item", *(f"{value:.4f}" for value in loss["ndcg"]))
+    return table
+
+
+def _text_table(loss: dict[str, Any]) -> Table:
+    table = _pairs_table("text encoder", f"{loss['items']} items of the catalogue", loss)
+    table.add_row("cosine of the places, mean", "", f"{loss['cosine']:.4f}")
+    table.add_row("the least", "", f"{loss['least_cosine']:.4f}")
     return table
 
 

@@ -20,7 +20,7 @@ from dpr_infer.engines.cuda import Cuda
 from dpr_infer.engines.profiles import MAX_BATCH, profiles
 from dpr_infer.engines.tensorrt_engine import TensorRtEngine, machine
 from dpr_infer.engines.tensorrt_plans import PRECISIONS, Machine, plan_key, write_plan, write_whole
-from dpr_infer.graph_contract import contract
+from dpr_infer.graph_contract import contract, query_graphs
 from dpr_infer.manifest import Manifest
 
 __all__ = ["BOUNDS", "build_tensorrt", "prepared_graph"]
@@ -81,7 +81,7 @@ def build_tensorrt(
     say("asking the bundle about its tags, to compare with")
     calls = record_calls(bundle)
     plans = []
-    for name in manifest.graphs:
+    for name in query_graphs(manifest):
         say(f"building {name} with TensorRT {here.tensorrt} for SM {here.sm}, {precision} (minutes)")
         plans.append(_build(bundle, manifest, name, precision, max_batch, builder, here, calls))
         write_whole(timings, builder.timing_cache)

@@ -1,4 +1,4 @@
-# int8 weights for the prompt encoder and the backbone. Activations are quantised at run time, so no calibration data
+# int8 weights for both encoders and the backbone. Activations are quantised at run time, so no calibration data
 # are needed.
 """Dynamic quantisation of graphs."""
 
@@ -14,7 +14,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from dpr_export.word_codes import round_words
 
-__all__ = ["head_nodes", "quantize_backbone", "quantize_prompt_encoder"]
+__all__ = ["head_nodes", "quantize_backbone", "quantize_prompt_encoder", "quantize_text_encoder"]
 
 
 def quantize_prompt_encoder(path: Path) -> None:
@@ -24,6 +24,11 @@ def quantize_prompt_encoder(path: Path) -> None:
     understanding head stays in float32: it is a hundredth of the work, and its logits decide polarity.
     """
     _quantize(path, leave_out=head_nodes, finish=round_words)
+
+
+def quantize_text_encoder(path: Path) -> None:
+    """Do the same to a text encoder. The product with the directions that tell items apart stays in float32."""
+    _quantize(path, leave_out=_projection_nodes, finish=round_words)
 
 
 def quantize_backbone(path: Path) -> None:
@@ -63,6 +68,10 @@ def _quantize(
         logging.getLogger().setLevel(level)
         prepared.unlink(missing_ok=True)
         quantised.unlink(missing_ok=True)
+
+
+def _projection_nodes(path: Path) -> list[str]:
+    return [node.name for node in onnx.load(path).graph.node if "basis" in node.input]
 
 
 def head_nodes(path: Path) -> list[str]:

@@ -12,6 +12,7 @@ from dpr_export.triton_config import FRONT, front_config, graph_config, graph_mo
 from dpr_infer.bundle import check_files, check_hashes, read_manifest
 from dpr_infer.bundle_folder import put_in_place
 from dpr_infer.engines.profiles import MAX_BATCH
+from dpr_infer.graph_contract import query_graphs
 from dpr_infer.manifest import MANIFEST_NAME, Manifest
 
 __all__ = ["check_destination", "write_triton"]
@@ -68,9 +69,9 @@ def check_destination(out: Path, *, force: bool) -> None:
 
 
 def _fill(folder: Path, bundle: Path, manifest: Manifest, max_batch: int) -> None:
-    for name, graph in manifest.graphs.items():
+    for name in query_graphs(manifest):
         place = _model(folder, graph_model(name), graph_config(manifest, name))
-        shutil.copyfile(bundle / graph.file, place / "model.onnx")
+        shutil.copyfile(bundle / manifest.graphs[name].file, place / "model.onnx")
     place = _model(folder, FRONT, front_config(max_batch))
     shutil.copyfile(_MODEL, place / "model.py")
     (place / "bundle").mkdir()

@@ -20,7 +20,7 @@ from dpr_infer._core import Catalogue, ScoreRule
 from dpr_train.checkpoint import Checkpoint
 from dpr_train.prompt_encoder import tokenize
 
-__all__ = ["ParityRow", "validate"]
+__all__ = ["FP32_BOUND", "ParityRow", "relative_error", "validate"]
 
 Array = npt.NDArray[Any]
 
@@ -228,7 +228,7 @@ class _Validation:
         rows, got = catalogue.search(feeds["user"], ort_experts, ort_gates, rule=rule, strength=strength, k=k)
         # Both the scores that the kernel reports, and PyTorch's own scores of the rows it chose.
         chosen = np.take_along_axis(scores.numpy(), rows, axis=1)
-        error = max(_relative_error(got, expected), _relative_error(chosen, expected))
+        error = max(relative_error(got, expected), relative_error(chosen, expected))
         return ParityRow("pipeline", f"top-{k}", len(texts), feeds["tokens"].shape[1], error, SCORE_BOUND)
 
     def _compare(
@@ -265,12 +265,12 @@ class _Validation:
             # These lie in [0, 1] and are compared as they are: for a neutral prompt all of a wish is next to 0.
             scale = 1.0 if output in ("wish", "released") else None
             rows.append(
-                ParityRow(name, output, sizes[0], sizes[1], _relative_error(got, reference, scale), bound)
+                ParityRow(name, output, sizes[0], sizes[1], relative_error(got, reference, scale), bound)
             )
         return rows
 
 
-def _relative_error(got: Array, expected: Array, scale: float | None = None) -> float:
+def relative_error(got: Array, expected: Array, scale: float | None = None) -> float:
     """Largest |got - expected| over ``scale``, or over the largest |expected|; inf when the shapes differ."""
     if got.shape != expected.shape:
         return float("inf")

@@ -25,6 +25,7 @@ from dpr_export.hnsw import HnswSettings, measure_recall, write_hnsw
 from dpr_export.int8_loss import INT8_LOSS, Loss, check_int8_loss, measure_int8_loss
 from dpr_export.joint_loss import measure_joint_loss
 from dpr_export.quantize import quantize_backbone, quantize_prompt_encoder
+from dpr_export.text_encoder import TextEncoder, export_text_encoder
 from dpr_export.validate import ParityRow, validate
 from dpr_infer import Recommender
 from dpr_infer._optional import import_hnswlib
@@ -45,6 +46,7 @@ def export_bundle(
     precision: str = "fp32",
     backbone_precision: str = "fp32",
     force: bool = False,
+    text_encoder: tuple[Path, str] | None = None,
     hnsw: HnswSettings | None = None,
     int8_loss: float | None = None,
     say: Callable[[str], None] = lambda _: None,
@@ -61,6 +63,9 @@ def export_bundle(
         Of the prompt encoder.
     backbone_precision : {"fp32", "int8"}
         Of the backbone; int8 is for SASRec and BERT4Rec.
+    text_encoder : (Path, {"fp32", "int8"}), optional
+        Add the graph that reads the texts of items that are added later: the Hugging Face folder of the encoder that
+        read the texts in training, and the precision of its weights.
     force : bool
         Replace a bundle that stands at ``out``.
     hnsw : HnswSettings, optional
@@ -91,7 +96,9 @@ def export_bundle(
     """
     if hnsw is not None:
         import_hnswlib()  # its absence is told at once, not after a minute of work
-    for name, wanted in (("precision", precision), ("backbone precision", backbone_precision)):
+    wishes = {"precision": precision, "backbone precision": backbone_precision}
+    wishes |= {"text encoder": text_encoder[1]} if text_encoder else {}
+    for name, wanted in wishes.items():
         if wanted not in PRECISIONS:
             raise ExportError(f"{name}: expected one of {', '.join(PRECISIONS)}, got {wanted!r}")
     check_destination(out, force=force, error=ExportError)
@@ -104,7 +111,13 @@ def export_bundle(
     precisions = {"prompt_encoder": precision, "backbone": backbone_precision}
     with whole_folder(out, force=force, error=ExportError) as folder, TemporaryDirectory() as scratch:
         plain = Path(scratch)
-        rows = _fill(folder, checkpoint, checkpoint_folder, precisions, hnsw, say, plain)
+        texts = None
+        if text_encoder is not None:
+            source, of_texts = text_encoder
+            texts = export_text_encoder(
+                checkpoint, source, folder, precision=of_texts, int8_loss=int8_loss, say=say
+            )
+        rows = _fill(folder, checkpoint, checkpoint_folder, precisions, texts, hnsw, say, plain)
         say("opening the bundle with the runtime")
         Recommender(folder, verify="full")
         measures: dict[str, Callable[[Path, Path], Loss]] = {
@@ -167,6 +180,7 @@ def _fill(
     checkpoint: Checkpoint,
     checkpoint_folder: Path,
     precisions: dict[str, str],
+    texts: TextEncoder | None,
     hnsw: HnswSettings | None,
     say: Callable[[str], None],
     plain: Path,
@@ -192,6 +206,7 @@ def _fill(
     shutil.copyfile(checkpoint_folder / "prompt_encoder" / "tokenizer.json", folder / "tokenizer.json")
     say("comparing with PyTorch")
     rows = validate(checkpoint, graphs, folder, tensors, quantised=_quantised(precisions))
+    rows += [] if texts is None else texts.rows
     failed = [row for row in rows if not row.passed]
     if failed:
         lines = [
@@ -210,16 +225,23 @@ def _fill(
             "measured_on": {"examples": 0, "drawn": 0, "prompts": []},
         }
     if "backbone_step" in graphs:
-        _to_version_6(manifest, state_width(checkpoint.model.backbone))
+        _to_version(6, manifest, {"state": state_width(checkpoint.model.backbone)})
+    if texts is not None:
+        _to_version(7, manifest, {"text": checkpoint.model.config.steering.text_dim})
+        manifest["graphs"]["text_encoder"] = texts.graph.as_dict()
+        manifest["limits"]["text_tokens"] = texts.max_tokens
+        manifest["text_encoder"] = texts.notes
+        if texts.notes["base"] != checkpoint.model.config.prompt_encoder.base:
+            manifest["licence"]["weights"] += f"; text encoder: see {texts.notes['base']}"
     seal(folder, manifest)
     return rows
 
 
-def _to_version_6(manifest: dict[str, Any], state: int) -> None:
+def _to_version(version: int, manifest: dict[str, Any], sizes: dict[str, int]) -> None:
     """Say what version 4 leaves to its number. Bundles that need none of it stay what older runtimes read."""
     dims = manifest["dims"]
-    manifest["format_version"] = 6
-    dims |= {"trained_items": dims["items"], "state": state}
+    manifest["format_version"] = version
+    dims |= {"trained_items": dims["items"]} | sizes
     if "hnsw" in manifest:
         manifest["hnsw"]["items"] = dims["items"]
 

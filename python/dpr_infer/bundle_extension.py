@@ -34,6 +34,7 @@ def extend_bundle(
     vectors: ArrayLike | None = None,
     titles: Iterable[str] | None = None,
     tags: Iterable[Iterable[str]] | None = None,
+    texts: Iterable[str] | None = None,
     force: bool = False,
     threads: int = 1,
 ) -> Manifest:
@@ -49,7 +50,7 @@ def extend_bundle(
         A bundle of format version 3 or later. Every byte of it is verified.
     out : path-like
         The new bundle's folder. It exists afterwards whole, or as it was before.
-    item_ids, vectors, titles, tags
+    item_ids, vectors, titles, tags, texts
         As for `Recommender.add_items`; at least one item.
     force : bool
         Replace a bundle that stands at `out`.
@@ -70,7 +71,7 @@ def extend_bundle(
     OSError
         If the new bundle cannot be written.
     """
-    listed = list_items(item_ids, vectors, titles, tags)
+    listed = list_items(item_ids, vectors, titles, tags, texts)
     if not listed.ids:
         raise QueryError("there must be items to add; got none")
     bundle = open_bundle(path, verify="full")

@@ -9,6 +9,7 @@ from dpr_infer.errors import BundleError
 from dpr_infer.manifest import Dims, Manifest, TensorSpec
 
 Port = dict[str, tuple[str, tuple[int | str, ...]]]
+TEXT_ENCODER = "text_encoder"  # the graph that no query runs
 
 
 def contract(dims: Dims, version: int) -> dict[str, tuple[Port, Port]]:
@@ -25,7 +26,8 @@ def contract(dims: Dims, version: int) -> dict[str, tuple[Port, Port]]:
     -------
     dict
         For each graph its inputs and its outputs; each maps a name to (dtype, shape), where a string stands
-        for a dynamic dimension: B queries, L items of a history or of its continuation, T tokens of a prompt, G tags.
+        for a dynamic dimension: B queries, L items of a history or of its continuation, T tokens of a prompt or of an
+        item's description, G tags.
     """
     ids: tuple[str, tuple[int | str, ...]] = ("int64", ("B", "T"))
     tokens = ("float32", ("B", "T", dims.token))
@@ -55,6 +57,11 @@ def contract(dims: Dims, version: int) -> dict[str, tuple[Port, Port]]:
     if dims.state:
         state = ("float32", ("B", dims.state))
         graphs["backbone_step"] = (history | {"state": state}, {"user": user, "next_state": state})
+    if dims.text:
+        graphs[TEXT_ENCODER] = (
+            {"input_ids": ids, "attention_mask": ids},
+            {"place": ("float32", ("B", dims.text))},
+        )
     if not dims.fusion:  # one graph does what later versions do in two
         graphs["fusion_moe"] = ({"user": user} | prompt, experts)
         return graphs
@@ -68,6 +75,11 @@ def contract(dims: Dims, version: int) -> dict[str, tuple[Port, Port]]:
     graphs["prompt_fusion"] = (prompt, share)
     graphs["fusion_moe"] = ({"user": user, "attention_mask": ids} | share, experts)
     return graphs
+
+
+def query_graphs(manifest: Manifest) -> tuple[str, ...]:
+    """Return the names of the graphs that queries and sessions run: all but the text encoder."""
+    return tuple(name for name in manifest.graphs if name != TEXT_ENCODER)
 
 
 def check_declared(manifest: Manifest) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dpr_infer._core import Catalogue
 from dpr_infer.bundle import Bundle
 from dpr_infer.errors import QueryError
+from dpr_infer.graph_contract import query_graphs
 from dpr_infer.item_places import ItemPlaces, ListedItems, Tags
 from dpr_infer.items import ItemTable
 from dpr_infer.request import rows_of
@@ -21,10 +22,11 @@ from dpr_infer.types import CarriedChanges
 
 @dataclass(frozen=True, slots=True)
 class _Added:
-    """What adding an item again takes; the vector is None where the tags say where it lies."""
+    """What adding an item again takes; the vector is None where tags and description say where it lies."""
 
     title: str
     tags: Tags
+    description: str
     vector: NDArray[np.float32] | None
 
 
@@ -72,8 +74,12 @@ class ItemChanges:
         self._unavailable.difference_update(new.ids)
         for i, item_id in enumerate(new.ids):
             vector = None if new.by_tags else new.vectors[i].copy()
-            self._added[item_id] = _Added(new.titles[i], new.tags[i], vector)
+            self._added[item_id] = _Added(new.titles[i], new.tags[i], items.descriptions[i], vector)
         return np.arange(first, first + len(new.ids), dtype=np.int64)
+
+    def try_out(self) -> None:
+        """Read a text, if the bundle can, raising DprError if that fails."""
+        self._places.try_out()
 
     def remove(self, ids: Collection[str]) -> None:
         """Remove items, as `Recommender.remove_items`; the ids are all different."""
@@ -130,7 +136,8 @@ class ItemChanges:
         placed = {
             item_id: old
             for item_id, old in missing.items()
-            if self._places.knows(old.tags) and (old.vector is None or same_space)
+            if self._places.knows(old.tags)
+            and (same_space if old.vector is not None else self._finds(old, before))
         }
         for by_tags in (True, False):
             kind = {item_id: old for item_id, old in placed.items() if (old.vector is None) == by_tags}
@@ -140,17 +147,34 @@ class ItemChanges:
                     None if by_tags else np.stack([old.vector for old in olds if old.vector is not None])
                 )
                 self.add(
-                    ListedItems(list(kind), [old.title for old in olds], [old.tags for old in olds], vectors)
+                    ListedItems(
+                        list(kind),
+                        [old.title for old in olds],
+                        [old.tags for old in olds],
+                        vectors,
+                        [old.description for old in olds],
+                        texts_given=False,
+                    )
                 )
         return list(placed), [item_id for item_id in missing if item_id not in placed]
 
+    def _finds(self, old: _Added, before: ItemChanges) -> bool:
+        """Tell whether an item without tags, whose description gave it a place, has one here."""
+        read_before = bool(old.description) and before._places.reads_texts
+        return bool(old.tags) or self._places.reads_texts or not read_before
+
 
 class _Space:
-    """What decides where a vector lies: bundles of the same graphs and tag vectors have the same space."""
+    """What decides where a vector lies: bundles of the same graphs and tag vectors have the same space.
+
+    A text encoder says where descriptions lie, not what a vector means.
+    """
 
     def __init__(self, bundle: Bundle) -> None:
         manifest = bundle.manifest
-        self._graphs = {name: manifest.files[graph.file].sha256 for name, graph in manifest.graphs.items()}
+        self._graphs = {
+            name: manifest.files[manifest.graphs[name].file].sha256 for name in query_graphs(manifest)
+        }
         self._tag_vectors = bundle.catalogue.tag_vectors
 
     def __eq__(self, other: object) -> bool:

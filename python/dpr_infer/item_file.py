@@ -1,5 +1,5 @@
-# A file of items that people write: CSV or Parquet with id, title and tags (docs/data.md, "Own data"). What is wrong in
-# it is told by column and line.
+# A file of items that people write: CSV or Parquet with id, title, tags and perhaps text (docs/data.md, "Own data").
+# What is wrong in it is told by column and line.
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from dpr_infer.errors import QueryError
 
 TAG_SEPARATOR = "|"
 _COLUMNS = ("id", "title", "tags")
+_TEXT = "text"  # may be missing
 _MAX_FIELD = 2**24  # characters of one field of a CSV file
 
 
@@ -26,6 +27,8 @@ class ItemFile:
         Ids as they stand there, titles without blanks around them.
     tags : list of tuple of str, length n
         Tags, likewise.
+    texts : list of str, length n, or None
+        Texts, likewise; None where the file has no such column.
     ignored : tuple of str
         Columns that are not read.
     """
@@ -33,6 +36,7 @@ class ItemFile:
     ids: list[str]
     titles: list[str]
     tags: list[tuple[str, ...]]
+    texts: list[str] | None
     ignored: tuple[str, ...]
 
 
@@ -52,7 +56,8 @@ def read_item_file(path: Path) -> ItemFile:
     ----------
     path : Path
         ``.csv`` (UTF-8, comma, a header) or ``.parquet``, with the columns ``id`` (text, each once; in Parquet also
-        integers), ``title`` (not blank) and ``tags`` (separated by ``|``; in Parquet also a list of strings).
+        integers), ``title`` (not blank) and ``tags`` (separated by ``|``; in Parquet also a list of strings), and
+        perhaps ``text``.
 
     Returns
     -------
@@ -75,6 +80,7 @@ def read_item_file(path: Path) -> ItemFile:
         list(_each(path, rows, "id", _id)),
         list(_each(path, rows, "title", _title)),
         list(_each(path, rows, "tags", _tags)),
+        list(_each(path, rows, _TEXT, _text)) if _TEXT in rows.columns else None,
         rows.ignored,
     )
 
@@ -118,13 +124,27 @@ def _tags(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(entry.strip() for entry in entries if entry.strip()))
 
 
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ValueError("a text")
+    return value.strip()
+
+
 def _check_header(path: Path, names: Sequence[str]) -> tuple[str, ...]:
     """Return the columns that are not read."""
     if any(names.count(name) != 1 for name in _COLUMNS):
         raise QueryError(
             f"{path.name} must have each of the columns {', '.join(_COLUMNS)} once; got {', '.join(names)}"
         )
-    return tuple(name for name in names if name not in _COLUMNS)
+    if names.count(_TEXT) > 1:
+        raise QueryError(f"{path.name} must have the column {_TEXT} once at most; got {', '.join(names)}")
+    return tuple(name for name in names if name not in (*_COLUMNS, _TEXT))
+
+
+def _read_columns(names: Sequence[str]) -> list[str]:
+    return [name for name in (*_COLUMNS, _TEXT) if name in names]
 
 
 def _read_csv(path: Path) -> _Rows:
@@ -139,7 +159,7 @@ def _read_csv(path: Path) -> _Rows:
         raise QueryError(f"{path.name} must be a CSV file in UTF-8: {error}") from None
     finally:
         csv.field_size_limit(limit)
-    places = {name: header.index(name) for name in _COLUMNS}
+    places = {name: header.index(name) for name in _read_columns(header)}
     columns = {name: [row[place] for row in table] for name, place in places.items()}
     return _Rows(columns, ignored, lambda number: f"line {lines[number]}")
 
@@ -166,8 +186,9 @@ def _read_parquet(path: Path) -> _Rows:
     try:
         with pq.ParquetFile(path) as file:
             ignored = _check_header(path, file.schema_arrow.names)
-            table = file.read(columns=list(_COLUMNS))
-            columns = {name: table.column(name).to_pylist() for name in _COLUMNS}
+            wanted = _read_columns(file.schema_arrow.names)
+            table = file.read(columns=wanted)
+            columns = {name: table.column(name).to_pylist() for name in wanted}
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise QueryError(f"{path.name} must be a Parquet file: {error}") from None
     return _Rows(columns, ignored, lambda number: f"row {number + 1}")

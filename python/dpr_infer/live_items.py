@@ -27,6 +27,7 @@ class LiveItems(Reloadable):
         vectors: ArrayLike | None = None,
         titles: Iterable[str] | None = None,
         tags: Iterable[Iterable[str]] | None = None,
+        texts: Iterable[str] | None = None,
     ) -> NDArray[np.int64]:
         """Add items, all of them or none.
 
@@ -40,12 +41,16 @@ class LiveItems(Reloadable):
             one all the same.
         vectors : array-like of float, shape (n, item), optional
             Item vectors [c ‖ w], finite; other types than float32 are rounded to it. Without them c is 0, the
-            same for every user, and w is the sum of the side vectors of the item's tags, as it is for the items
-            of the bundle: prompts find such an item.
+            same for every user, and w is made as for the items of the bundle: the sum of the side vectors of the
+            item's tags and, if the bundle has a text encoder, the place of its description, which is title, tags and
+            text. Prompts find such an item.
         titles : iterable of str, length n, optional
             Titles; the ids by default.
         tags : iterable of iterable of str, length n, optional
-            Tags out of the bundle's. None by default; then `vectors` must be given.
+            Tags out of the bundle's. None by default; then `vectors` or `texts` must be given.
+        texts : iterable of str, length n, optional
+            What there is to say of each item, or "". For bundles with a text encoder, and not beside `vectors`. The
+            beginning is read, as far as `manifest.text_token_limit` goes, which takes tens of milliseconds.
 
         Returns
         -------
@@ -56,9 +61,12 @@ class LiveItems(Reloadable):
         ------
         QueryError
             If an id is known already, empty or given twice, a tag is not of the bundle, lengths differ, or
-            vectors are not of this shape and finite. Nothing is added then.
+            vectors are not of this shape and finite; if texts are given and the bundle has no text encoder. Nothing
+            is added then.
+        BundleError
+            If the bundle's folder no longer holds its text encoder. Nothing is added then.
         """
-        items = list_items(item_ids, vectors, titles, tags)
+        items = list_items(item_ids, vectors, titles, tags, texts)
         with self._changing:
             return self._opened.changes.add(items)
 

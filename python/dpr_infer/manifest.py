@@ -12,12 +12,11 @@ from dpr_infer.manifest_index import HNSW_FILE, HnswEntry, IndexSizes, parse_hns
 from dpr_infer.strict_json import JsonNode, load_object
 
 FORMAT = "dpr-bundle"
-FORMAT_VERSIONS = (1, 2, 3, 4, 5, 6)
+FORMAT_VERSIONS = (1, 2, 3, 4, 5, 6, 7)
 # The first version whose manifest says itself what the ones before told by their number.
 ADDED_ITEMS_VERSION = 5
-# The first version that may have graphs which no other version knows; each may be left out.
-OPTIONAL_GRAPHS_VERSION = 6
-_OPTIONAL_GRAPHS = ("backbone_step",)
+# Graphs that may be left out, and the first version that may have them.
+_OPTIONAL_GRAPHS = {"backbone_step": 6, "text_encoder": 7}
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 16 * 2**20
 REQUIRED_FILES = (
@@ -72,7 +71,7 @@ class Dims:
     """Sizes of a bundle: counts of items, tags, experts; words of a tag bitset; widths of vectors.
 
     Of the `items`, the first `trained_items` have a token of the backbone; the others were added without training.
-    The widths `fusion`, `hidden` and `state` are 0 for bundles without the graph that they belong to.
+    The widths `fusion`, `hidden`, `state` and `text` are 0 for bundles without the graph that they belong to.
     """
 
     items: int
@@ -87,6 +86,7 @@ class Dims:
     fusion: int = 0
     hidden: int = 0
     state: int = 0
+    text: int = 0
 
     @property
     def parts(self) -> tuple[int, ...]:
@@ -108,7 +108,8 @@ class Manifest:
     """What a bundle says of itself. The fields are those of docs/bundle_format.md.
 
     `index` is None for format version 1, which has none; `hnsw` is None where the bundle has no index.hnsw.
-    `backbone_precision` is "fp32" where the manifest says nothing.
+    `backbone_precision` is "fp32" where the manifest says nothing. Without a text encoder, `text_token_limit` is 0 and
+    `text_encoder` None; otherwise that says where it comes from, and its precision.
     """
 
     format_version: int
@@ -117,6 +118,7 @@ class Manifest:
     dims: Dims
     history_limit: int
     prompt_token_limit: int
+    text_token_limit: int
     tags: tuple[str, ...]
     experts: tuple[Expert, ...]
     phi: str
@@ -125,6 +127,7 @@ class Manifest:
     backbone_precision: str
     encoder_precision: str
     encoder_base: str
+    text_encoder: tuple[str, str] | None
     parity_rows: tuple[dict[str, Any], ...]
     made_by: dict[str, Any]
     licence_data: str
@@ -170,6 +173,7 @@ def parse_manifest(text: bytes) -> Manifest:
         dims=dims,
         history_limit=root["limits"]["history"].integer(1, _MAX_LENGTH),
         prompt_token_limit=root["limits"]["prompt_tokens"].integer(1, _MAX_LENGTH),
+        text_token_limit=root["limits"]["text_tokens"].integer(1, _MAX_LENGTH) if dims.text else 0,
         tags=_tags(root["tags"], dims.tags),
         experts=_experts(root["experts"], dims.experts),
         phi=phi["kind"].one_of("relu", "softplus"),
@@ -178,6 +182,7 @@ def parse_manifest(text: bytes) -> Manifest:
         backbone_precision=_backbone_precision(root),
         encoder_precision=encoder["precision"].one_of("fp32", "int8"),
         encoder_base=encoder["base"].string(),
+        text_encoder=_text_encoder(root["text_encoder"]) if dims.text else None,
         parity_rows=_parity(root["parity"]),
         made_by=_object(root["made_by"]),
         licence_data=licence["data"].string(),
@@ -230,9 +235,9 @@ def _graph_names(node: JsonNode, version: int) -> tuple[str, ...]:
     """Return the names of the graphs that a bundle must have; from version 5 on, it says so itself."""
     listed = node.keys()
     split = "prompt_fusion" in listed if version >= ADDED_ITEMS_VERSION else version == 4
-    optional = _OPTIONAL_GRAPHS if version >= OPTIONAL_GRAPHS_VERSION else ()
     fusion = ("prompt_fusion", "fusion_moe") if split else ("fusion_moe",)
-    return ("backbone", "prompt_encoder", *fusion, *(name for name in optional if name in listed))
+    optional = (name for name, first in _OPTIONAL_GRAPHS.items() if version >= first and name in listed)
+    return ("backbone", "prompt_encoder", *fusion, *optional)
 
 
 def _hnsw(root: JsonNode, version: int, dims: Dims, *, listed: bool) -> HnswEntry | None:
@@ -241,6 +246,10 @@ def _hnsw(root: JsonNode, version: int, dims: Dims, *, listed: bool) -> HnswEntr
 
 def _backbone_precision(root: JsonNode) -> str:
     return root["backbone"]["precision"].one_of("fp32", "int8") if "backbone" in root.keys() else "fp32"  # noqa: SIM118
+
+
+def _text_encoder(node: JsonNode) -> tuple[str, str]:
+    return node["base"].string(), node["precision"].one_of("fp32", "int8")
 
 
 def _graphs(node: JsonNode, names: tuple[str, ...], files: dict[str, FileEntry]) -> dict[str, GraphSpec]:
@@ -289,7 +298,10 @@ def _dims(node: JsonNode, version: int, graphs: tuple[str, ...]) -> Dims:
         fusion=node["fusion"].integer(1, _MAX_WIDTH) if split else 0,
         hidden=node["hidden"].integer(1, _MAX_WIDTH) if split else 0,
         state=node["state"].integer(1, _MAX_WIDTH) if "backbone_step" in graphs else 0,
+        text=node["text"].integer(1, _MAX_WIDTH) if "text_encoder" in graphs else 0,
     )
+    if dims.text > dims.side:
+        node["text"].fail(f"at most side = {dims.side}")
     if dims.item != dims.user + dims.side:
         node["item"].fail(f"user + side = {dims.user + dims.side}")
     if dims.experts * max(dims.item, dims.hidden) > _MAX_EXPERT_NUMBERS:

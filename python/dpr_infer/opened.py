@@ -50,9 +50,9 @@ class OpenedBundle:
     changes: ItemChanges
 
     def try_out(self) -> None:
-        """Answer a few queries, raising DprError if that fails: whether graphs can be computed shows in no other way.
+        """Answer a few queries and read a text, raising DprError if that fails.
 
-        The cache of prompts is empty afterwards.
+        Whether graphs can be computed shows in no other way. The cache of prompts is empty afterwards.
         """
         options = Options(1, 1.0, strict=False, exclude_history=False, skip_unknown=False, where=None)
         history = self.bundle.items.ids[:_TRIED_ITEMS]
@@ -64,6 +64,7 @@ class OpenedBundle:
             for batch in ([queries[0]], [queries[1]], queries):
                 self.pipeline.recommend(batch, Stopwatch(), timings=False)
             self.pipeline.histories.try_out()
+            self.changes.try_out()
         finally:
             self.pipeline.forget_prompts()
 

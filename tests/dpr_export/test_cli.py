@@ -100,7 +100,7 @@ def test_what_int8_loses_is_printed_or_refused(sasrec, out, dpr_export, monkeypa
         assert figure in table
     code, _, stderr = dpr_export(sasrec.folder, "--out", out, "--force", "--int8-loss", 0.05)
     assert code == 2
-    assert "--int8-loss needs --prompt-encoder int8 or --backbone int8" in " ".join(
+    assert "--int8-loss needs --prompt-encoder int8, --backbone int8 or --text-encoder int8" in " ".join(
         stderr.replace("│", " ").split()
     )
 
@@ -157,6 +157,8 @@ def test_a_failed_comparison_exits_with_1_and_lists_the_rows(sasrec, out, dpr_ex
         ([], "--out"),
         (["--out", "PLACE", "--threads", "0"], "--threads"),
         (["--out", "PLACE", "--prompt-encoder", "fp16"], "--prompt-encoder"),
+        (["--out", "PLACE", "--text-encoder", "int4"], "--text-encoder"),
+        (["--out", "PLACE", "--text-encoder-from", "folder"], "--text-encoder-from"),
         (["--out", "PLACE", "--nothing"], "--nothing"),
     ],
 )

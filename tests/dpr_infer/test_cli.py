@@ -6,12 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
 import tiny_bundle
+from dpr_infer import Recommender
+from dpr_infer.bundle import open_bundle
 from dpr_infer.cli import launch
 
 QUERY, BUNDLE = "dpr_infer.cli.query_command", "dpr_infer.cli.bundle_command"
@@ -235,10 +238,11 @@ def test_add_items_writes_a_larger_bundle(cli, bundle_path, tmp_path):
     items.write_text("id,title,tags,text,year\nn1,New One,War|Comedy,a long text,2030\nn2,New Two,,,\n")
     code, said, err = cli(BUNDLE, "add-items", bundle_path, "--items", items, "--out", out)
     assert (code, said) == (0, f"{out}: 42 items, 2 of them new; bundle format 5\n")
+    way_out = "the bundle has no text encoder; dpr-export --text-encoder int8 makes one that has"
     assert err.splitlines() == [
-        "items.csv: column 'text': not used: reading texts takes the encoder that the model was trained with, which no "
-        "bundle has",
         "items.csv: column 'year': it is not used",
+        f"items.csv: column 'text': not read, items lie where their tags say: {way_out}",
+        f"items.csv: 1 of 2 items have no tags, and no prompt finds them ('n2'): {way_out}",
     ]
     code, said, _ = cli(BUNDLE, "verify", out)
     assert code == 0
@@ -251,6 +255,23 @@ def test_add_items_writes_a_larger_bundle(cli, bundle_path, tmp_path):
     assert (dims["items"], dims["trained_items"]) == (42, 40)
     answer = json.loads(cli(QUERY, out, "--prompt", "comedy and war", "--json")[1])
     assert "n1" in [item["item_id"] for item in answer["steered"]]
+
+
+def test_add_items_reads_texts_where_the_bundle_can(cli, tmp_path):
+    golden, items, out = Path(__file__).parents[1] / "golden" / "v7", tmp_path / "items.csv", tmp_path / "new"
+    items.write_text("id,title,tags,text\nn1,A Kite,War,In a harbour\nn2,Of the Parade,,\n")
+    code, said, err = cli(BUNDLE, "add-items", golden, "--items", items, "--out", out)
+    assert (code, said, err) == (0, f"{out}: 81 items, 2 of them new; bundle format 7\n", "")
+    live = Recommender(golden)
+    live.add_items(
+        ["n1", "n2"], titles=["A Kite", "Of the Parade"], tags=[["War"], []], texts=["In a harbour", ""]
+    )
+    added = open_bundle(out).catalogue.vectors[-2:]
+    assert added[:, -2:].any(axis=1).all()
+    answers = [r.query([], "war", 81) for r in (Recommender(out), live)]
+    assert answers[0].scores.tobytes() == answers[1].scores.tobytes()
+    assert "made by hand, fp32; 9 tokens, 2 wide" in " ".join(cli(BUNDLE, "inspect", golden)[1].split())
+    assert cli(BUNDLE, "verify", out)[0] == 0
 
 
 def test_add_items_says_what_is_wrong(cli, bundle_path, tmp_path):

@@ -202,7 +202,7 @@ def test_a_built_engine_is_not_taken_over(paths, place, tmp_path):
         ({"item_ids": ["a", "a"]}, "item_ids must be unique"),
         ({"item_ids": ["a", ""]}, "item_ids must not be empty"),
         ({"tags": [["War"], ["Horror"]]}, "tags must be of the bundle's 6 tags; 'Horror' of 'b' is none"),
-        ({"tags": None}, "vectors or tags"),
+        ({"tags": None}, "vectors, tags or texts"),
         ({"titles": ["x"]}, "titles must have one entry an item"),
         ({"vectors": np.zeros((2, 15))}, r"vectors must have the shape \(2, 16\)"),
         ({"vectors": np.full((2, 16), np.nan)}, "the items cannot be added: .*nan"),

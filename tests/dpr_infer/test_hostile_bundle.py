@@ -111,12 +111,12 @@ def test_wrong_manifest_values(copy, path, value, message):
     refused(copy, message)
 
 
-@pytest.mark.parametrize("version", [0, 7, 99])
+@pytest.mark.parametrize("version", [0, 8, 99])
 def test_unknown_version(copy, version):
     tiny_bundle.edit_manifest(copy, lambda m: m.update(format_version=version))
     refused(
         copy,
-        f"format_version must be 1, 2, 3, 4, 5 or 6, the ones this dpr-infer reads; got {version}",
+        f"format_version must be 1, 2, 3, 4, 5, 6 or 7, the ones this dpr-infer reads; got {version}",
         BundleVersionError,
     )
 

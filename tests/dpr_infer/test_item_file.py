@@ -43,16 +43,24 @@ def test_csv(csv):
     assert read.titles == ["The Silent Harbour, again", "Two\nlines", "Midnight Train"]
     assert read.tags == [("mystery", "romance"), (), ()]
     assert read.ignored == ("year",)
+    assert read.texts is None
 
 
 @pytest.mark.parametrize("ids", [[7, 42], ["7", "42"]])
 @pytest.mark.parametrize("tags", [["a|b", None], [["a", " b "], []]])
 def test_parquet(parquet, ids, tags):
-    read = read_item_file(parquet(id=ids, title=["x", "y"], tags=tags, text=["long", "longer"]))
+    read = read_item_file(parquet(id=ids, title=["x", "y"], tags=tags, text=[" long ", None], year=[1, 2]))
     assert read.ids == ["7", "42"]
     assert read.titles == ["x", "y"]
     assert read.tags == [("a", "b"), ()]
-    assert read.ignored == ("text",)
+    assert read.texts == ["long", ""]
+    assert read.ignored == ("year",)
+
+
+def test_texts_are_trimmed_and_may_be_empty(csv):
+    read = read_item_file(csv("id,text,title,tags\n1, On a submarine. ,x,a\n2,,y,\n"))
+    assert read.texts == ["On a submarine.", ""]
+    assert read.ignored == ()
 
 
 def test_no_items(csv):
@@ -65,6 +73,10 @@ def test_no_items(csv):
         ("", r"items\.csv must have each of the columns id, title, tags once; got $"),
         ("id,title\n", "columns id, title, tags once; got id, title"),
         ("id,title,tags,id\n", "columns id, title, tags once; got id, title, tags, id"),
+        (
+            "id,title,tags,text,text\n",
+            "must have the column text once at most; got id, title, tags, text, text",
+        ),
         ("id,title,tags\n1,x\n", r"items\.csv, line 2: expected 3 fields; got 2"),
         ('id,title,tags\n1,"x\ny",a\n2,x,a,\n', "line 4: expected 3 fields; got 4"),
         (
@@ -97,6 +109,7 @@ def test_wrong_csv(csv, text, message):
             r"column 'tags', row 1: expected tags separated by '\|', or a list of them; got 1",
         ),
         ({"tags": [["a", None], []]}, "column 'tags', row 1"),
+        ({"text": [1, 2]}, "column 'text', row 1: expected a text; got 1"),
     ],
 )
 def test_wrong_parquet(parquet, columns, message):

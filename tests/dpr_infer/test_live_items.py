@@ -190,7 +190,7 @@ def test_the_bundle_stays_as_it_was(fresh, bundle_path):
         ({"item_ids": ["a", "i100"]}, QueryError, "item_ids must be new; the catalogue has 'i100'"),
         ({"item_ids": ["a", ""]}, QueryError, r"item_ids must not be empty; item_ids\[1\] is"),
         ({"item_ids": ["a", "a"]}, QueryError, "item_ids must be unique; 'a' appears more than once"),
-        ({"tags": None}, QueryError, "vectors or tags.* got neither"),
+        ({"tags": None}, QueryError, "vectors, tags or texts.* got none of them"),
         ({"tags": [["War"]]}, QueryError, "tags must have one entry an item, 2; got 1"),
         (
             {"tags": [["War"], ["Horror"]]},

@@ -28,6 +28,7 @@ FILES = (
     "items.parquet",
     "prompt_encoder.onnx",
     "prompt_fusion.onnx",
+    "text_encoder.onnx",
     "tokenizer.json",
 )
 FEW = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
@@ -36,7 +37,7 @@ FEW = settings(max_examples=40, deadline=None, suppress_health_check=list(Health
 @pytest.fixture(scope="module")
 def original(tmp_path_factory) -> Path:
     return tiny_bundle.write_tiny_bundle(
-        tmp_path_factory.mktemp("mutated") / "original", version=6, hnsw=True
+        tmp_path_factory.mktemp("mutated") / "original", version=7, hnsw=True
     )
 
 

@@ -32,6 +32,9 @@ class Golden:
     bias: float
     history_limit: int
     prompt_limit: int
+    text_words: np.ndarray | None = None  # (V, dt), where a text encoder is
+    texts: tuple[str, ...] = ()
+    text_limit: int = 0
 
     @property
     def vectors(self) -> np.ndarray:
@@ -41,7 +44,15 @@ class Golden:
         for row, tags in enumerate(self.tags):
             for tag in tags:
                 side[row] += self.tag_vectors[number[tag]]
+            if self.text_words is not None:
+                tokens = _tokens(self, self.description(row))[: self.text_limit]
+                side[row, -self.text_words.shape[1] :] += self.text_words[tokens].sum(axis=0)
         return np.concatenate([self.collaborative, side], axis=1)
+
+    def description(self, row: int) -> str:
+        """What a text encoder reads; here titles and texts have no sentence in common."""
+        tags = f"{', '.join(self.tags[row])}. " if self.tags[row] else ""
+        return f"{self.titles[row]}. {tags}{self.texts[row]}."
 
 
 def answer(golden: Golden, query: dict[str, Any]) -> dict[str, Any]:
@@ -109,9 +120,8 @@ def _read(golden: Golden, prompt: Any) -> tuple[list[int], set[str], set[str]]:
 
 
 def _read_turn(golden: Golden, text: str) -> tuple[list[int], dict[str, str]]:
-    number = {word: i for i, word in enumerate(golden.vocabulary)}
     words = text.lower().replace(",", " ").split()
-    ids = [number["[CLS]"], *(number.get(word, number["[UNK]"]) for word in words)][: golden.prompt_limit]
+    ids = _tokens(golden, text)[: golden.prompt_limit]
     spoken: dict[str, str] = {}
     for before, word in zip(["", *words], words[: golden.prompt_limit - 1], strict=False):
         tag = next((tag for tag in golden.tag_names if tag.lower() == word), None)
@@ -119,3 +129,9 @@ def _read_turn(golden: Golden, text: str) -> tuple[list[int], dict[str, str]]:
         if tag is not None and (how != "released" or golden.version >= 3):
             spoken[tag] = how
     return ids, spoken
+
+
+def _tokens(golden: Golden, text: str) -> list[int]:
+    number = {word: i for i, word in enumerate(golden.vocabulary)}
+    words = text.lower().replace(",", " ").split()
+    return [number["[CLS]"], *(number.get(word, number["[UNK]"]) for word in words)]

@@ -27,9 +27,9 @@ from dpr_infer._core import build_index  # noqa: E402
 from golden import graphs  # noqa: E402
 from golden.formula import Golden, answer  # noqa: E402
 
-VERSIONS = (1, 2, 3, 4, 5, 6)
+VERSIONS = (1, 2, 3, 4, 5, 6, 7)
 WITH_HNSW = (2, 5)
-ITEMS, ADDED, USER, SIDE, TOKEN = 70, 9, 8, 4, 8
+ITEMS, ADDED, USER, SIDE, TOKEN, TEXT = 70, 9, 8, 4, 8, 2
 TAGS = ["Comedy", "Drama", "Horror", "War"]
 VOCABULARY = [
     "[PAD]",
@@ -64,10 +64,18 @@ def golden(version: int) -> Golden:
     items = ITEMS + (ADDED if version >= 5 else 0)
     collaborative = _eighths(rng, (items, USER))
     collaborative[ITEMS:] = 0  # added by their tags alone
-    words = np.zeros((len(VOCABULARY), TOKEN), np.float32)
-    words[:, 4:] = _eighths(rng, (len(VOCABULARY), TOKEN - 4)) * 2
+    # What a text encoder knows stands before the tags.
+    read = [noun.lower() for noun in NOUNS] if version >= 7 else []
+    vocabulary = [*VOCABULARY[: -len(TAGS)], *read, *VOCABULARY[-len(TAGS) :]]
+    words = np.zeros((len(vocabulary), TOKEN), np.float32)
+    words[:, 4:] = _eighths(rng, (len(vocabulary), TOKEN - 4)) * 2
     embeddings = np.eye(len(TAGS), TOKEN, dtype=np.float32)
     words[-len(TAGS) :, :4] = embeddings[:, :4]
+    texts: dict[str, Any] = {}
+    if version >= 7:
+        texts["text_words"] = _eighths(rng, (len(vocabulary), TEXT))
+        texts["texts"] = tuple(f"Of a {NOUNS[row % 7]} and a {NOUNS[row % 5]}" for row in range(items))
+        texts["text_limit"] = 9
     return Golden(
         version=version,
         ids=[f"g{version}-{100 + 3 * row}" for row in range(items)],
@@ -77,15 +85,21 @@ def golden(version: int) -> Golden:
         start=_eighths(rng, (USER,)),
         trained=ITEMS,
         tag_names=TAGS,
-        tag_vectors=np.eye(len(TAGS), SIDE, dtype=np.float32) * 2 - 0.5,
+        tag_vectors=_tag_vectors(version),
         tag_embeddings=embeddings,
-        vocabulary=VOCABULARY,
+        vocabulary=vocabulary,
         words=words,
         nudge=_eighths(rng, (TOKEN, USER)),
         bias=-0.5,
         history_limit=10,
         prompt_limit=12,
+        **texts,
     )
+
+
+def _tag_vectors(version: int) -> np.ndarray:
+    vectors = np.eye(len(TAGS), SIDE, dtype=np.float32) * 2 - 0.5
+    return np.pad(vectors, ((0, 0), (0, TEXT))) if version >= 7 else vectors
 
 
 def queries(ids: list[str]) -> list[dict[str, Any]]:
@@ -150,7 +164,7 @@ def _arrays(made: Golden) -> dict[str, np.ndarray]:
         "tag_vectors": made.tag_vectors,
     }
     if made.version >= 2:
-        index = build_index(arrays["vectors"], parts=[USER, SIDE])
+        index = build_index(arrays["vectors"], parts=[USER, made.tag_vectors.shape[1]])
         arrays |= {f"index.{name}": array for name, array in index.items()}
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
@@ -164,10 +178,13 @@ def _graphs(made: Golden) -> dict[str, onnx.GraphProto]:
     }
     if made.version >= 6:
         protos["backbone_step"] = graphs.backbone_step(made.collaborative[: made.trained], made.start)
+    side = made.tag_vectors.shape[1]
     if made.version >= 4:
-        protos["prompt_fusion"], protos["fusion_moe"] = graphs.split_fusion(made.nudge, SIDE)
+        protos["prompt_fusion"], protos["fusion_moe"] = graphs.split_fusion(made.nudge, side)
     else:
-        protos["fusion_moe"] = graphs.fusion(made.nudge, SIDE)
+        protos["fusion_moe"] = graphs.fusion(made.nudge, side)
+    if made.text_words is not None:
+        protos["text_encoder"] = graphs.text_encoder(made.text_words)
     return protos
 
 
@@ -177,8 +194,8 @@ def _manifest(made: Golden, protos: dict[str, onnx.GraphProto]) -> dict[str, Any
         "tags": len(TAGS),
         "tag_words": 1,
         "user": USER,
-        "side": SIDE,
-        "item": USER + SIDE,
+        "side": made.tag_vectors.shape[1],
+        "item": USER + made.tag_vectors.shape[1],
         "token": TOKEN,
         "experts": 2,
     }
@@ -188,7 +205,11 @@ def _manifest(made: Golden, protos: dict[str, onnx.GraphProto]) -> dict[str, Any
         dims["trained_items"] = made.trained
     if made.version >= 6:
         dims["state"] = USER + 2
-    return {
+    limits, notes = {"history": made.history_limit, "prompt_tokens": made.prompt_limit}, {}
+    if made.text_words is not None:
+        dims["text"], limits["text_tokens"] = TEXT, made.text_limit
+        notes["text_encoder"] = {"base": "made by hand", "precision": "fp32"}
+    return notes | {
         "format": "dpr-bundle",
         "format_version": made.version,
         "graphs": {
@@ -201,7 +222,7 @@ def _manifest(made: Golden, protos: dict[str, onnx.GraphProto]) -> dict[str, Any
             for name, graph in protos.items()
         },
         "dims": dims,
-        "limits": {"history": made.history_limit, "prompt_tokens": made.prompt_limit},
+        "limits": limits,
         "tags": TAGS,
         "experts": [
             {"name": "toward", "role": "toward", "bias": 0.0},
@@ -229,7 +250,7 @@ def _index_entries(made: Golden, arrays: dict[str, np.ndarray]) -> dict[str, Any
         "index": {
             "blocks": len(arrays["index.codes"]),
             "clusters": len(arrays["index.centres"]),
-            "parts": [USER, SIDE],
+            "parts": [USER, made.tag_vectors.shape[1]],
             "code_error": arrays["index.bounds"][:, 1].max(axis=1).astype(float).tolist(),
         }
     }
@@ -238,6 +259,7 @@ def _index_entries(made: Golden, arrays: dict[str, np.ndarray]) -> dict[str, Any
 def _write_tables(folder: Path, made: Golden) -> None:
     strings = pa.list_(pa.string())
     items = {"item_id": made.ids, "title": made.titles, "tags": pa.array(made.tags, strings)}
+    items |= {"text": list(made.texts)} if made.texts else {}
     pq.write_table(pa.table(items), folder / "items.parquet")
     histories = pa.array([made.ids[2:7], made.ids[30:33]], strings)
     pq.write_table(pa.table({"name": ["first", "second"], "history": histories}), folder / "examples.parquet")

@@ -111,6 +111,20 @@ def prompt_encoder(words: np.ndarray, roles: np.ndarray, *, released: bool) -> o
     return _graph("prompt_encoder", nodes, constants, [*ids, ("tag_embeddings", F32, ["G", width])], outputs)
 
 
+def text_encoder(words: np.ndarray) -> onnx.GraphProto:
+    """place = sum of the words' vectors."""
+    nodes = [
+        helper.make_node("Gather", ["words", "input_ids"], ["vectors"]),
+        helper.make_node("Cast", ["attention_mask"], ["mask_2d"], to=F32),
+        helper.make_node("Unsqueeze", ["mask_2d", "axis_2"], ["mask"]),
+        helper.make_node("Mul", ["vectors", "mask"], ["seen"]),
+        helper.make_node("ReduceSum", ["seen", "axis_1"], ["place"], keepdims=0),
+    ]
+    constants = {"words": words, "axis_1": np.array([1]), "axis_2": np.array([2])}
+    ids: list[Port] = [(name, I64, ["B", "T"]) for name in ("input_ids", "attention_mask")]
+    return _graph("text_encoder", nodes, constants, ids, [("place", F32, ["B", words.shape[1]])])
+
+
 def fusion(nudge: np.ndarray, side: int) -> onnx.GraphProto:
     """Experts [sum of tokens * nudge + user / 4 ‖ sum of the wished tags' vectors]; gates 2 where there is one."""
     token, user = nudge.shape

@@ -22,7 +22,7 @@ class OtherReader:
 
     def __init__(self, folder: Path) -> None:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        if manifest["format"] != "dpr-bundle" or manifest["format_version"] not in (1, 2, 3, 4, 5, 6):
+        if manifest["format"] != "dpr-bundle" or manifest["format_version"] not in (1, 2, 3, 4, 5, 6, 7):
             raise ValueError("not a bundle of a known version")
         for name, entry in manifest["files"].items():
             content = (folder / name).read_bytes()
@@ -60,6 +60,25 @@ class OtherReader:
         allowed = self._allowed(rows, where, reading[1] if reading and steer == "strict" else None)
         best = sorted(allowed, key=lambda row: (-scores[row], row))[:k]
         return [self.ids[row] for row in best], [float(scores[row]) for row in best]
+
+    def place(self, title: str, tags: list[str], text: str) -> np.ndarray:
+        """Return where an item lies that is added: [0 ‖ w], float32 (D,)."""
+        vector = np.zeros(self.dims["item"], np.float32)
+        for g, name in enumerate(self.manifest["tags"]):
+            if name in tags:
+                vector[self.dims["user"] :] += self.tensors["tag_vectors"][g]
+        if "text_encoder" in self.sessions:
+            title, named = _sentence(title.strip()), _sentence(", ".join(dict.fromkeys(tags)))
+            rest = _sentence(text.strip().removeprefix(title).lstrip())
+            self.tokenizer.enable_truncation(self.manifest["limits"]["text_tokens"])
+            ids = self.tokenizer.encode(" ".join(part for part in (title, named, rest) if part)).ids
+            self.tokenizer.enable_truncation(self.manifest["limits"]["prompt_tokens"])
+            feed = {
+                "input_ids": np.array([ids], np.int64),
+                "attention_mask": np.ones((1, len(ids)), np.int64),
+            }
+            vector[-self.dims["text"] :] += self.sessions["text_encoder"].run(["place"], feed)[0][0]
+        return vector
 
     def _check_steps(self, rows: list[int], user: np.ndarray) -> None:
         """Where items can be read one by one, that must give the same user vector, up to the limit."""
@@ -171,6 +190,10 @@ class OtherReader:
             if row not in rows and fits and not refused:
                 allowed.append(row)
         return allowed
+
+
+def _sentence(part: str) -> str:
+    return part + "." if part and part[-1] not in ".!?" else part
 
 
 def _safetensors(content: bytes) -> dict[str, np.ndarray]:

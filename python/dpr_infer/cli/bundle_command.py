@@ -15,13 +15,12 @@ from dpr_infer.bundle_extension import extend_bundle
 from dpr_infer.cli.bundle_screen import show_manifest
 from dpr_infer.cli.screen import make_console
 from dpr_infer.graph_contract import check_declared
-from dpr_infer.item_file import read_item_file
+from dpr_infer.item_file import ItemFile, read_item_file
 from dpr_infer.recommender import Recommender
 
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True
 )
-_TEXTS = "not used: reading texts takes the encoder that the model was trained with, which no bundle has"
 _Folder = Annotated[Path, typer.Argument(help="Bundle folder.", show_default=False)]
 
 
@@ -57,22 +56,34 @@ def verify(bundle: _Folder) -> None:
 @app.command(name="add-items")
 def add_items(
     bundle: _Folder,
-    items: Annotated[Path, typer.Option(help="CSV or Parquet with the columns id, title and tags.")],
+    items: Annotated[
+        Path, typer.Option(help="CSV or Parquet with the columns id, title, tags and perhaps text.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the new bundle.")],
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that stands at --out.")] = False,
     threads: Annotated[int, typer.Option(min=1, help="Threads that building the index may use.")] = 1,
 ) -> None:
     """Write a copy of a bundle that has more items; no training, and whole or not at all.
 
-    Where an item lies is said by its tags, which must be tags of the bundle.
+    Where an item lies is said by its tags, which must be tags of the bundle, and, if the bundle has a text encoder, by
+    its title and text.
     """
     read = read_item_file(items)
     for name in read.ignored:
-        why = _TEXTS if name == "text" else "it is not used"
-        sys.stderr.write(f"{items.name}: column {name!r}: {why}\n")
+        sys.stderr.write(f"{items.name}: column {name!r}: it is not used\n")
+    reads_texts = read_manifest(bundle).text_encoder is not None
+    if not reads_texts:
+        _tell_what_is_not_read(items.name, read)
     try:
         manifest = extend_bundle(
-            bundle, out, read.ids, titles=read.titles, tags=read.tags, force=force, threads=threads
+            bundle,
+            out,
+            read.ids,
+            titles=read.titles,
+            tags=read.tags,
+            texts=read.texts if reads_texts else None,
+            force=force,
+            threads=threads,
         )
     except OSError as error:
         sys.stderr.write(f"error: {out} cannot be written: {error.strerror or error}\n")
@@ -81,3 +92,14 @@ def add_items(
     sys.stdout.write(
         f"{out}: {total} items, {len(read.ids)} of them new; bundle format {manifest.format_version}\n"
     )
+
+
+def _tell_what_is_not_read(name: str, read: ItemFile) -> None:
+    """Say what a bundle without a text encoder makes of items with texts, and of those without tags."""
+    way_out = "the bundle has no text encoder; dpr-export --text-encoder int8 makes one that has"
+    if any(read.texts or ()):
+        sys.stderr.write(f"{name}: column 'text': not read, items lie where their tags say: {way_out}\n")
+    lost = [item_id for item_id, tags in zip(read.ids, read.tags, strict=True) if not tags]
+    if lost:
+        count = f"{len(lost)} of {len(read.ids)} items have no tags"
+        sys.stderr.write(f"{name}: {count}, and no prompt finds them ({lost[0]!r}): {way_out}\n")

@@ -67,6 +67,7 @@ def _summary(manifest: Manifest) -> Table:
         "HNSW": _hnsw(manifest),
         "Prompts": f"{manifest.encoder_base}, {manifest.encoder_precision}, {dims.token} wide; "
         f"wishes count from {manifest.wish_threshold:g}",
+        "Texts": _texts(manifest),
         "Penalty": phi,
         "Made by": ", ".join(f"{key} {value}" for key, value in manifest.made_by.items()),
         "Licence": f"{licence}. Data: {manifest.licence_data}. Weights: {manifest.licence_weights}",
@@ -82,6 +83,14 @@ def _summary(manifest: Manifest) -> Table:
 def _added(dims: Dims) -> str:
     added = dims.items - dims.trained_items
     return f", {added} of them added without training" if added else ""
+
+
+def _texts(manifest: Manifest) -> str:
+    if manifest.text_encoder is None:
+        return "no text encoder; items are added by tags alone"
+    return (
+        f"{', '.join(manifest.text_encoder)}; {manifest.text_token_limit} tokens, {manifest.dims.text} wide"
+    )
 
 
 def _index(manifest: Manifest) -> str:

@@ -14,6 +14,7 @@ from dpr_infer.engines.providers import CPU
 from dpr_infer.engines.tensorrt_engine import TensorRtEngine
 from dpr_infer.engines.tensorrt_plans import PRECISIONS as TENSORRT_PRECISIONS
 from dpr_infer.errors import QueryError
+from dpr_infer.graph_contract import query_graphs
 from dpr_infer.manifest import Manifest
 
 # What each engine may be told to compute in; the first is the default. onnxruntime computes what the graph says.
@@ -58,7 +59,7 @@ class EngineChoice:
             raise QueryError(f"precision with the engine {engine} must be {expected}; got {self.precision!r}")
 
     def open(self, folder: Path, manifest: Manifest) -> dict[str, Engine]:
-        """Open an engine for every graph of a bundle.
+        """Open an engine for every graph that queries run.
 
         Parameters
         ----------
@@ -77,7 +78,7 @@ class EngineChoice:
         MissingExtraError, ProviderError, EngineError, BundleError
             As `Recommender`.
         """
-        return {name: self._open(folder, manifest, name) for name in manifest.graphs}
+        return {name: self._open(folder, manifest, name) for name in query_graphs(manifest)}
 
     def _open(self, folder: Path, manifest: Manifest, name: str) -> Engine:
         if callable(self.engine):

@@ -77,7 +77,8 @@ class ItemTable:
         """What a text encoder may read of each item, length N: ``Title. Tag, tag. Text``.
 
         A MovieLens title ends with its year: ``Toy Story (1995). Animation, Comedy. A film about toys.`` A
-        title that is the text's first sentence is not said twice; what an item does not have is left out.
+        title that is the text's first sentence is not said twice; what an item does not have is left out. The runtime
+        describes items that are added to a bundle by the same recipe (``dpr_infer.item_text``).
         """
         texts = self.texts or ("",) * len(self)
         return tuple(
