@@ -128,6 +128,11 @@ class SearchCounters:
         """
         int: canonical dot products computed between query and item.
         """
+    @property
+    def n_pieces(self) -> int:
+        """
+        int: pieces that queries were cut into; each is taken by one thread, or by the only one.
+        """
 class Catalogue:
     """
     Item vectors and tags, ready to be searched and changed.

@@ -206,6 +206,39 @@ TEST_CASE("tag filters, excluded and allowed rows, hidden items") {
   }
 }
 
+// Pieces are counted, not the threads that came for them: that is up to the machine.
+TEST_CASE("small batches are cut into a piece for each thread, however they are scanned") {
+  Random random(9);
+  constexpr std::size_t kThreads = 4;
+  const auto main = main_items(tagged_items(random, 3000, 12), {12});
+  const auto plain = main_items(clustered_items(random, 500, 12), {});
+  for (const std::size_t n_queries : {2u, 3u, 4u, 5u, 8u, 12u, 16u, 32u, 63u}) {
+    const Queries queries = plain_queries(random.normals(n_queries * 12), 12);
+    const auto count_pieces = [&](const CatalogueState& catalogue, Question question) {
+      SearchCounts counts;
+      question.threads = kThreads;
+      REQUIRE(searched_answer(catalogue, supported_simd_levels().back(), question, &counts) ==
+              sorted_answer(catalogue, question));
+      return counts.n_pieces;
+    };
+    CAPTURE(n_queries);
+    const std::size_t wanted = std::min(n_queries, kThreads);
+    CHECK(count_pieces(state_of(*main), {queries, 10}) == wanted);
+    CHECK(count_pieces(state_of(*plain), {queries, 10}) == wanted);
+    Question few{queries, 10};
+    few.allowed = random_lists<AllowedRows>(random, n_queries, 3000, 40);
+    CHECK(count_pieces(state_of(*main), few) == wanted);
+    CatalogueState with_recent = state_of(*main);
+    with_recent.recent = plain->segment();
+    with_recent.recent.view.tag_bits = main->view().tag_bits;
+    with_recent.recent.view.n_tag_words = 2;
+    with_recent.recent.row_ids = nullptr;
+    with_recent.recent.first_row = 3000;
+    with_recent.n_rows = 3500;
+    CHECK(count_pieces(with_recent, {queries, 10}) == 2 * wanted);  // recent items, then the others
+  }
+}
+
 // As a file that somebody made up may have them. The answers are wrong, and whose memory is read is not.
 TEST_CASE("bounds that are finite but absurd do no harm") {
   Random random(7);
