@@ -92,7 +92,7 @@ Search::Way Search::choose(QueryState& state, SearchCounts& counts) const {
   const Segment& main = catalogue_.main;
   std::vector<std::uint32_t> places;
   if (main.postings != nullptr && filter_.filters_tags(state.number) &&
-      main.postings->find_candidates(*request_.tag_filter, state.number, places)) {
+      main.postings->find_passing(*request_.tag_filter, state.number, places)) {
     score_list(state, places, counts);
     return Way::kDone;
   }
