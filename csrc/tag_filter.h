@@ -32,8 +32,9 @@ class TagFilter {
   // False when every item passes this query.
   bool restricts(std::size_t query) const;
 
-  // Tags that the query demands, (n_words,), and its clauses, (n_clauses, n_words).
+  // Tags that the query demands and refuses, (n_words,), and its clauses, (n_clauses, n_words).
   const std::uint64_t* all(std::size_t query) const { return all_.data() + query * n_words_; }
+  const std::uint64_t* none(std::size_t query) const { return none_.data() + query * n_words_; }
   std::size_t n_clauses(std::size_t query) const {
     return clause_offsets_[query + 1] - clause_offsets_[query];
   }

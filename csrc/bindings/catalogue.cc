@@ -283,7 +283,8 @@ void bind_counters(py::module_& module) {
       .def(py::init<>())
       .def_readonly("n_pairs", &SearchCounts::n_pairs, docs::kNPairs)
       .def_readonly("n_pairs_scanned", &SearchCounts::n_pairs_scanned, docs::kNPairsScanned)
-      .def_readonly("n_rescored", &SearchCounts::n_rescored, docs::kNRescored);
+      .def_readonly("n_rescored", &SearchCounts::n_rescored, docs::kNRescored)
+      .def_readonly("n_pieces", &SearchCounts::n_pieces, docs::kNPieces);
 }
 
 void bind_changes(py::class_<LiveCatalogue>& catalogue) {

@@ -129,6 +129,8 @@ inline constexpr char kNPairs[] = "int: (block, query) pairs that there were.";
 inline constexpr char kNPairsScanned[] =
     "int: of them, pairs whose codes were read; warming up counts as well.";
 inline constexpr char kNRescored[] = "int: canonical dot products computed between query and item.";
+inline constexpr char kNPieces[] =
+    "int: pieces that queries were cut into; each is taken by one thread, or by the only one.";
 
 inline constexpr char kCatalogue[] = R"(Item vectors and tags, ready to be searched and changed.
 

@@ -43,6 +43,7 @@ LiveCatalogue::LiveCatalogue(std::shared_ptr<const MainItems> main, std::size_t 
   unavailable_.assign(n_words(n_rows), 0);
   const Segment segment = main->segment();
   for (std::size_t i = 0; i < segment.view.n_items; ++i) set_bit(removed_, segment.row(i), false);
+  gone_ = removed_;
   n_removed_ = n_rows - segment.view.n_items;
   auto first = std::make_shared<Snapshot>();
   first->main = std::move(main);
@@ -64,12 +65,13 @@ std::shared_ptr<const Snapshot> LiveCatalogue::compacted_snapshot() const {
 
 void LiveCatalogue::publish(Snapshot next) { current_ = std::make_shared<const Snapshot>(std::move(next)); }
 
-// Rows of items that are in memory and must not be found. Those compacted away need no bit, but do no harm.
+// Rows of items that are in memory and must not be found. Rows that are gone have no bit: a search over a
+// catalogue without any takes its first floor without asking item by item.
 void LiveCatalogue::publish_hidden(Snapshot& next) const {
   auto hidden = std::make_shared<std::vector<std::uint64_t>>(n_words(next.n_rows));
   bool any = false;
   for (std::size_t w = 0; w < hidden->size(); ++w) {
-    (*hidden)[w] = removed_[w] | unavailable_[w];
+    (*hidden)[w] = (removed_[w] | unavailable_[w]) & ~gone_[w];
     any = any || (*hidden)[w] != 0;
   }
   next.hidden = any ? std::move(hidden) : nullptr;
@@ -101,6 +103,7 @@ std::int64_t LiveCatalogue::add(const float* vectors, const std::uint64_t* tag_b
   next.n_recent += n;
   next.n_rows += n;
   removed_.resize(n_words(next.n_rows), 0);
+  gone_.resize(n_words(next.n_rows), 0);
   unavailable_.resize(n_words(next.n_rows), 0);
   if (next.hidden && next.hidden->size() != n_words(next.n_rows)) publish_hidden(next);
   publish(std::move(next));
@@ -235,6 +238,8 @@ void LiveCatalogue::compact(std::size_t threads) {
   growing_ = rest;
   next.recent = rest;
   next.n_recent = n_since;
+  for (std::size_t w = 0; w < removed.size(); ++w) gone_[w] |= removed[w];
+  publish_hidden(next);
   publish(std::move(next));
 }
 

@@ -27,7 +27,7 @@ struct Snapshot {
   std::shared_ptr<const MainItems> main;
   std::shared_ptr<const RecentItems> recent;  // or null
   std::size_t n_recent = 0;
-  std::shared_ptr<const std::vector<std::uint64_t>> hidden;  // or null
+  std::shared_ptr<const std::vector<std::uint64_t>> hidden;  // of items in memory; null when none is
   std::size_t n_rows = 0;
 
   CatalogueState state() const;
@@ -82,6 +82,7 @@ class LiveCatalogue {
   std::shared_ptr<const Snapshot> current_;
   std::shared_ptr<RecentItems> growing_;    // what current_->recent points to
   std::vector<std::uint64_t> removed_;      // bit r: row r was removed
+  std::vector<std::uint64_t> gone_;         // bit r: row r was removed, and its item is no longer in memory
   std::vector<std::uint64_t> unavailable_;  // bit r: row r is switched off
   std::size_t n_removed_ = 0;
 };

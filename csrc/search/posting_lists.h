@@ -1,4 +1,5 @@
-// For the rarer tags of a segment, the items that have them: few items need no scan.
+// For the rarer tags of a segment, the items that have them: where few items pass a filter, no scan is
+// needed.
 #pragma once
 
 #include <cstddef>
@@ -16,17 +17,24 @@ class PostingLists {
   // Lists are made when first asked for: one pass over the tags.
   explicit PostingLists(const CatalogueView& view) : view_(view) {}
 
-  // Finds a demand of the query that few items meet, and writes the places of all items that meet it,
-  // ascending; other demands may still fail. False when there is no such demand.
-  bool find_candidates(const TagFilter& filter, std::size_t query, std::vector<std::uint32_t>& places) const;
+  // Writes the places of all items whose tags pass, ascending. False, and anything in `places`, when they are
+  // not few, or cannot be found without looking at many items.
+  bool find_passing(const TagFilter& filter, std::size_t query, std::vector<std::uint32_t>& places) const;
 
  private:
   void make() const;
   bool is_listed(std::size_t tag) const { return begin_[tag + 1] > begin_[tag] || counts_[tag] == 0; }
   // Items that have one of the tags, or n_items when one of them is not listed.
   std::size_t count_any(const std::uint64_t* tags) const;
-  void append_any(const std::uint64_t* tags, std::vector<std::uint32_t>& places) const;
+  double share_with(std::size_t tag) const {
+    return static_cast<double>(counts_[tag]) / static_cast<double>(view_.n_items);
+  }
+  double share_with_all(const std::uint64_t* tags) const;
+  double share_without(const std::uint64_t* tags) const;
+  double expected_share(const TagFilter& filter, std::size_t query) const;
+  std::vector<std::uint64_t> shortest(const TagFilter& filter, std::size_t query) const;
   std::size_t most_listed() const;
+  std::size_t most_scored() const;
 
   CatalogueView view_;
   mutable std::once_flag once_;

@@ -16,11 +16,13 @@ struct SearchCounts {
   std::uint64_t n_pairs = 0;          // (block, query) pairs there were
   std::uint64_t n_pairs_scanned = 0;  // of them, those whose codes were read
   std::uint64_t n_rescored = 0;       // canonical dot products with a query vector
+  std::uint64_t n_pieces = 0;         // that the queries were cut into, for threads to take
 
   void add(const SearchCounts& other) {
     n_pairs += other.n_pairs;
     n_pairs_scanned += other.n_pairs_scanned;
     n_rescored += other.n_rescored;
+    n_pieces += other.n_pieces;
   }
 };
 

@@ -1,4 +1,5 @@
-// One query: the bounds of all blocks at once, then the blocks that pass, in storage order.
+// One query: the bounds of all blocks at once, then the blocks that pass, best bound
+// first unless nearly all pass.
 #include <algorithm>
 #include <atomic>
 #include <cmath>

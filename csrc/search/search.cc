@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <mutex>
 #include <stdexcept>
@@ -20,8 +21,9 @@
 namespace dpr {
 namespace {
 
-// Fewer queries than this share several threads better than blocks.
-constexpr std::size_t kSmallestBatch = 8;
+// Threads share queries in pieces of this many or more, where that leaves a piece for each of them: larger
+// batches read less for each query.
+constexpr std::size_t kPieceQueries = 16;
 // Terms of so many queries against all clusters stay in the second-level cache.
 constexpr std::size_t kLargestBatch = 256;
 // Lists of allowed rows up to this share of the items are scored one by one.
@@ -41,19 +43,25 @@ class Search {
   SearchCounts run(SearchResult result);
 
  private:
-  enum class Way { kList, kDense, kIndexPart, kIndexParts };
+  enum class Way { kDone, kDense, kIndexPart, kIndexParts };
 
   struct Chunk {
     Way way;
     States states;
   };
 
+  using Task = std::function<void(std::size_t task, SearchCounts& counts)>;
+
   void steer();
-  Way choose(QueryState& state, std::vector<std::uint32_t>& places) const;
+  Way choose(QueryState& state, SearchCounts& counts) const;
   void score_list(QueryState& state, const std::vector<std::uint32_t>& places, SearchCounts& counts) const;
   void score_allowed(QueryState& state, SearchCounts& counts) const;
   bool has_short_list(const QueryState& state) const;
-  std::vector<Chunk> chunk(Way way, const States& states) const;
+  bool may_need_no_scan() const;
+  std::vector<States> share(const States& states) const;
+  void run_each(std::size_t n_tasks, SearchCounts& counts, const Task& task) const;
+  void prepare(const States& states, SearchCounts& counts);
+  std::vector<Chunk> chunks_to_scan();
   void scan(const Chunk& chunk, std::size_t threads, SearchCounts& counts) const;
   void write(SearchResult result);
 
@@ -63,6 +71,7 @@ class Search {
   RowFilter filter_;
   std::size_t k_;
   std::vector<QueryState> states_;
+  std::vector<Way> ways_;  // by query
 };
 
 void Search::steer() {
@@ -70,6 +79,7 @@ void Search::steer() {
   for (std::size_t b = 0; b < request_.queries.n_queries; ++b) {
     states_.emplace_back(b, steer_query(request_.queries, b, request_.rule), k_);
   }
+  ways_.assign(states_.size(), Way::kDone);
 }
 
 bool Search::has_short_list(const QueryState& state) const {
@@ -77,12 +87,14 @@ bool Search::has_short_list(const QueryState& state) const {
          request_.allowed.rows(state.number).size() <= catalogue_.n_places() / kListShare + k_;
 }
 
-// Fills `places` for Way::kList.
-Search::Way Search::choose(QueryState& state, std::vector<std::uint32_t>& places) const {
+// Scores the query at once if posting lists name the few items that it may be given.
+Search::Way Search::choose(QueryState& state, SearchCounts& counts) const {
   const Segment& main = catalogue_.main;
+  std::vector<std::uint32_t> places;
   if (main.postings != nullptr && filter_.filters_tags(state.number) &&
-      main.postings->find_candidates(*request_.tag_filter, state.number, places)) {
-    return Way::kList;
+      main.postings->find_passing(*request_.tag_filter, state.number, places)) {
+    score_list(state, places, counts);
+    return Way::kDone;
   }
   if (main.index == nullptr || !is_within_bounds(*main.index, state.steered)) return Way::kDense;
   return needs_both_parts(*main.index, state.steered) ? Way::kIndexParts : Way::kIndexPart;
@@ -110,16 +122,63 @@ void Search::score_allowed(QueryState& state, SearchCounts& counts) const {
   }
 }
 
-// With one thread, chunks are as large as they may be; with more, there are some for each of them.
-std::vector<Search::Chunk> Search::chunk(Way way, const States& states) const {
-  const std::size_t share = (states.size() + 2 * request_.threads - 1) / (2 * request_.threads);
-  const std::size_t wanted = request_.threads == 1 ? states.size() : std::max(share, std::size_t{16});
-  const std::size_t size = std::clamp<std::size_t>(wanted, 1, kLargestBatch);
+// With one thread, pieces are as large as they may be; with more, there are one or two for each of them, and
+// as many as there are queries if those are fewer.
+std::vector<States> Search::share(const States& states) const {
+  const std::size_t n = states.size();
+  const std::size_t threads = request_.threads;
+  const std::size_t wanted =
+      threads == 1 ? 1 : std::clamp<std::size_t>(n / kPieceQueries, threads, 2 * threads);
+  const std::size_t n_pieces = std::min(n, std::max(wanted, (n + kLargestBatch - 1) / kLargestBatch));
+  std::vector<States> pieces;
+  for (std::size_t i = 0; i < n_pieces; ++i) {
+    pieces.emplace_back(states.begin() + static_cast<std::ptrdiff_t>(i * n / n_pieces),
+                        states.begin() + static_cast<std::ptrdiff_t>((i + 1) * n / n_pieces));
+  }
+  return pieces;
+}
+
+void Search::run_each(std::size_t n_tasks, SearchCounts& counts, const Task& task) const {
+  std::vector<SearchCounts> own(n_tasks);
+  parallel_for(n_tasks, request_.threads, [&](std::size_t i, std::size_t) {
+    const FpEnvironment environment;
+    task(i, own[i]);
+  });
+  for (const SearchCounts& part : own) counts.add(part);
+  counts.n_pieces += n_tasks;
+}
+
+// Whether prepare() has work that is worth sharing.
+bool Search::may_need_no_scan() const {
+  return request_.allowed.limits() || catalogue_.recent.view.n_items > 0 ||
+         (request_.tag_filter != nullptr && catalogue_.main.postings != nullptr);
+}
+
+// Answers queries with few items to choose from, and scores recent items for the others.
+void Search::prepare(const States& states, SearchCounts& counts) {
+  States to_scan;
+  for (QueryState* state : states) {
+    if (has_short_list(*state)) {
+      score_allowed(*state, counts);
+    } else {
+      to_scan.push_back(state);
+    }
+  }
+  if (catalogue_.recent.view.n_items > 0) {
+    counts.n_rescored +=
+        dense_scan(catalogue_.recent, filter_, kernels_, request_.rule, to_scan.data(), to_scan.size());
+  }
+  for (QueryState* state : to_scan) ways_[state->number] = choose(*state, counts);
+}
+
+std::vector<Search::Chunk> Search::chunks_to_scan() {
   std::vector<Chunk> chunks;
-  for (std::size_t first = 0; first < states.size(); first += size) {
-    const std::size_t end = std::min(states.size(), first + size);
-    chunks.push_back({way, States(states.begin() + static_cast<std::ptrdiff_t>(first),
-                                  states.begin() + static_cast<std::ptrdiff_t>(end))});
+  for (const Way way : {Way::kDense, Way::kIndexPart, Way::kIndexParts}) {
+    States states;
+    for (QueryState& state : states_) {
+      if (ways_[state.number] == way) states.push_back(&state);
+    }
+    for (States& piece : share(states)) chunks.push_back({way, std::move(piece)});
   }
   return chunks;
 }
@@ -131,52 +190,29 @@ void Search::scan(const Chunk& chunk, std::size_t threads, SearchCounts& counts)
     return;
   }
   const ScanContext context{catalogue_.main, filter_, kernels_, request_.rule};
-  if (chunk.states.size() >= (threads > 1 ? kSmallestBatch : 2)) {
+  if (chunk.states.size() > 1) {
     scan_batch(context, chunk.states.data(), chunk.states.size(), k_, chunk.way == Way::kIndexParts, counts);
     return;
   }
-  for (QueryState* state : chunk.states) scan_single(context, *state, k_, threads, counts);
+  scan_single(context, *chunk.states.front(), k_, threads, counts);
 }
 
 SearchCounts Search::run(SearchResult result) {
   steer();
   SearchCounts counts;
-  States to_scan;
-  for (QueryState& state : states_) {
-    if (has_short_list(state)) {
-      score_allowed(state, counts);
-    } else {
-      to_scan.push_back(&state);
-    }
-  }
-  if (catalogue_.recent.view.n_items > 0) {
-    counts.n_rescored +=
-        dense_scan(catalogue_.recent, filter_, kernels_, request_.rule, to_scan.data(), to_scan.size());
-  }
-  States by_way[4];
-  std::vector<std::uint32_t> places;
-  for (QueryState* state : to_scan) {
-    const Way way = choose(*state, places);
-    if (way == Way::kList) {
-      score_list(*state, places, counts);
-    } else {
-      by_way[static_cast<std::size_t>(way)].push_back(state);
-    }
-  }
-  std::vector<Chunk> chunks;
-  for (const Way way : {Way::kDense, Way::kIndexPart, Way::kIndexParts}) {
-    for (Chunk& part : chunk(way, by_way[static_cast<std::size_t>(way)])) chunks.push_back(std::move(part));
-  }
-  if (chunks.size() == 1) {
-    scan(chunks[0], request_.threads, counts);
+  States all;
+  for (QueryState& state : states_) all.push_back(&state);
+  if (may_need_no_scan()) {
+    const std::vector<States> pieces = share(all);
+    run_each(pieces.size(), counts, [&](std::size_t i, SearchCounts& own) { prepare(pieces[i], own); });
   } else {
-    std::vector<SearchCounts> own(chunks.size());
-    parallel_for(chunks.size(), request_.threads, [&](std::size_t i, std::size_t) {
-      const FpEnvironment environment;
-      scan(chunks[i], 1, own[i]);
-    });
-    for (const SearchCounts& part : own) counts.add(part);
+    prepare(all, counts);
   }
+  const std::vector<Chunk> chunks = chunks_to_scan();
+  // Threads that no query is left for share the blocks of the others.
+  const std::size_t each =
+      std::max<std::size_t>(1, request_.threads / std::max<std::size_t>(1, chunks.size()));
+  run_each(chunks.size(), counts, [&](std::size_t i, SearchCounts& own) { scan(chunks[i], each, own); });
   write(result);
   return counts;
 }

@@ -41,7 +41,7 @@ struct Segment {
 struct CatalogueState {
   Segment main;
   Segment recent;               // n_items may be 0
-  const std::uint64_t* hidden;  // bit r: row r is removed or switched off; null when none is
+  const std::uint64_t* hidden;  // bit r: row r, here, is removed or switched off; or null
   std::size_t n_rows;           // rows given out so far
 
   std::size_t n_places() const { return main.view.n_items + recent.view.n_items; }

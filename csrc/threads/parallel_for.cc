@@ -9,6 +9,7 @@
 #include <exception>
 #include <list>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 namespace dpr {
@@ -52,9 +53,14 @@ void Pool::work(Job& job, std::size_t slot) {
   }
 }
 
-// Threads are detached and live as long as the process; they hold no work when nobody waits for it.
+// Threads are detached and live as long as the process; they hold no work when nobody waits for it. Where the
+// system gives no more of them, the work is done by those there are: the caller is one. The next job asks
+// again.
 void Pool::start_threads(std::size_t wanted) {
-  for (; n_threads_ < wanted; ++n_threads_) std::thread([this] { serve(); }).detach();
+  try {
+    for (; n_threads_ < wanted; ++n_threads_) std::thread([this] { serve(); }).detach();
+  } catch (const std::system_error&) {
+  }
 }
 
 void Pool::serve() {

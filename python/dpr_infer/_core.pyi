@@ -124,6 +124,11 @@ class SearchCounters:
         int: of them, pairs whose codes were read; warming up counts as well.
         """
     @property
+    def n_pieces(self) -> int:
+        """
+        int: pieces that queries were cut into; each is taken by one thread, or by the only one.
+        """
+    @property
     def n_rescored(self) -> int:
         """
         int: canonical dot products computed between query and item.

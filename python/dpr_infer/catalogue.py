@@ -34,8 +34,8 @@ class Catalogue:
     Parameters
     ----------
     vectors : array-like of float, shape (N, D)
-        Item vectors, finite; N and D at least 1. Other types than float32 are rounded to it. A read-only float32 array
-        is used where it lies and must not change; any other is copied.
+        Item vectors, finite; N at least 1, D from 1 to 32,768. Other types than float32 are rounded to it. A read-only
+        float32 array is used where it lies and must not change; any other is copied.
     tags : sequence of collection of str, length N, optional
         Names of every item's tags, at most 4096 different ones; their numbers follow the order of first appearance.
     parts : sequence of int, optional

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from core import oracle
-from dpr_infer._core import Catalogue, build_index
+from dpr_infer._core import Catalogue, SearchCounters, build_index
 
 
 @pytest.fixture
@@ -99,3 +99,23 @@ def test_searches_from_many_threads(with_index: bool) -> None:
     for (rows, scores), (other_rows, other_scores) in zip(alone * 5, together, strict=True):
         np.testing.assert_array_equal(rows, other_rows)
         np.testing.assert_array_equal(scores.view(np.int32), other_scores.view(np.int32))
+
+
+@pytest.mark.parametrize("way", ["plain", "index", "allowed"])
+@pytest.mark.parametrize("n_queries", [2, 3, 8, 12, 32])
+def test_every_thread_has_a_piece_of_a_batch(way: str, n_queries: int) -> None:
+    rng = np.random.default_rng(2)
+    vectors = rng.normal(size=(3000, 16)).astype(np.float32)
+    catalogue = Catalogue(vectors, index=None if way == "plain" else build_index(vectors, parts=[16]))
+    queries = oracle.plain_queries(rng.normal(size=(n_queries, 16)).astype(np.float32))
+    allowed = {
+        "allowed_rows": rng.integers(0, 3000, 20 * n_queries),
+        "allowed_offsets": np.arange(0, 20 * n_queries + 1, 20),
+    }
+    filters = allowed if way == "allowed" else {}
+    alone, shared = SearchCounters(), SearchCounters()
+    rows, scores = queries.search(catalogue, 10, counters=alone, **filters)
+    other_rows, other_scores = queries.search(catalogue, 10, threads=4, counters=shared, **filters)
+    assert (alone.n_pieces, shared.n_pieces) == (1, min(n_queries, 4))
+    np.testing.assert_array_equal(rows, other_rows)
+    np.testing.assert_array_equal(scores.view(np.int32), other_scores.view(np.int32))

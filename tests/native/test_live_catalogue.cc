@@ -11,6 +11,7 @@
 
 #include "exact_answer.h"
 #include "live/live_catalogue.h"
+#include "search/row_filter.h"
 
 namespace dpr::test {
 namespace {
@@ -126,6 +127,37 @@ TEST_CASE("all items removed, and new ones afterwards") {
   catalogue->compact(1);
   const Answer two = searched_answer(catalogue->snapshot()->state(), best_kernels().level, {queries, 3});
   CHECK(two.rows == std::vector<std::int64_t>{100, 101, -1});
+}
+
+bool hides_any(const LiveCatalogue& catalogue) {
+  const std::shared_ptr<const Snapshot> snapshot = catalogue.snapshot();
+  const Exclusions no_exclusions;
+  const AllowedRows all_rows;
+  return RowFilter{snapshot->state().hidden, no_exclusions, all_rows, nullptr}.restricts(0);
+}
+
+TEST_CASE("rows that compaction took away hide nothing, whatever comes after") {
+  Random random(4);
+  const std::unique_ptr<LiveCatalogue> catalogue = make_catalogue(random, 200, 203);  // 3 were gone before
+  CHECK_FALSE(hides_any(*catalogue));
+  const std::vector<std::int64_t> gone = {0, 64, 199};
+  catalogue->set_available(gone.data(), 2, false);  // two are switched off, and then removed
+  catalogue->remove(gone.data(), gone.size());
+  CHECK(hides_any(*catalogue));
+  catalogue->compact(1);
+  CHECK_FALSE(hides_any(*catalogue));
+  const std::vector<float> vectors = random.normals(70 * kDim);
+  const std::int64_t added = catalogue->add(vectors.data(), nullptr, 70);
+  CHECK_FALSE(hides_any(*catalogue));
+  const std::int64_t off = 5;
+  for (const std::int64_t row : {off, added}) {
+    catalogue->set_available(&row, 1, false);
+    CHECK(hides_any(*catalogue));
+    catalogue->compact(1);
+    CHECK(hides_any(*catalogue));  // it may be switched on again
+    catalogue->set_available(&row, 1, true);
+    CHECK_FALSE(hides_any(*catalogue));
+  }
 }
 
 TEST_CASE("wrong rows change nothing") {

@@ -1,7 +1,11 @@
-// The thread pool: every task once, slots of its own for each thread, exceptions, many callers, nesting.
+// The thread pool: every task once, slots of its own for each thread, exceptions, many callers, nesting,
+// threads that the system refuses.
+#include <dlfcn.h>
 #include <doctest.h>
+#include <pthread.h>
 
 #include <atomic>
+#include <cerrno>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -11,6 +15,45 @@
 
 namespace dpr::test {
 namespace {
+
+// How many more threads the system gives; below 0, as many as it has.
+std::atomic<int> n_threads_left{-1};
+std::atomic<int> n_threads_refused{0};
+
+}  // namespace
+}  // namespace dpr::test
+
+// Stands before the library's own, for std::thread as well.
+extern "C" [[gnu::visibility("default")]] int pthread_create(pthread_t* thread,
+                                                             const pthread_attr_t* attributes,
+                                                             void* (*start)(void*), void* argument) {
+  using Create = int(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
+  static Create* const create = reinterpret_cast<Create*>(dlsym(RTLD_NEXT, "pthread_create"));
+  if (dpr::test::n_threads_left == 0) {
+    ++dpr::test::n_threads_refused;
+    return EAGAIN;
+  }
+  if (dpr::test::n_threads_left > 0) --dpr::test::n_threads_left;
+  return create(thread, attributes, start, argument);
+}
+
+namespace dpr::test {
+namespace {
+
+// First of all: threads that the pool has once are never given back.
+TEST_CASE("where the system refuses threads, the others do the work") {
+  for (const int n_given : {0, 1, 3}) {
+    n_threads_left = n_given;
+    n_threads_refused = 0;
+    for (int round = 0; round < 20; ++round) {
+      std::vector<std::atomic<int>> runs(1000);
+      REQUIRE_NOTHROW(parallel_for(runs.size(), 40, [&](std::size_t task, std::size_t) { ++runs[task]; }));
+      for (const std::atomic<int>& count : runs) REQUIRE(count == 1);
+    }
+    n_threads_left = -1;
+    REQUIRE(n_threads_refused > 0);
+  }
+}
 
 TEST_CASE("every task runs once, whatever the number of threads") {
   for (const std::size_t threads : {1u, 2u, 3u, 8u, 300u}) {

@@ -2,6 +2,7 @@
 #include <doctest.h>
 
 #include <algorithm>
+#include <iterator>
 #include <string>
 #include <thread>
 #include <utility>
@@ -203,6 +204,100 @@ TEST_CASE("tag filters, excluded and allowed rows, hidden items") {
       CAPTURE(round);
       check_all_levels(catalogue, question);
     }
+  }
+}
+
+// What one query demands of tags 0 to 63.
+struct Demands {
+  std::uint64_t all = 0;
+  std::uint64_t none = 0;
+  std::vector<std::uint64_t> any_of = {};
+
+  TagFilter filter() const {
+    const std::int64_t offsets[] = {0, static_cast<std::int64_t>(any_of.size())};
+    const std::vector<std::uint64_t> without(any_of.size());
+    return TagFilter({&all, &none, offsets, any_of.data(), without.data(), 1, any_of.size(), 1});
+  }
+};
+
+constexpr std::uint64_t tag(std::size_t number) { return std::uint64_t{1} << number; }
+
+// Tags by the share of the items that have them, each independent of the others but for the last two, which
+// go together.
+constexpr double kTagShares[] = {0.005, 0.03, 0.03, 0.02, 0.8, 0.04};
+
+Items items_with_shares(Random& random, std::size_t n) {
+  Items items = clustered_items(random, n, 12);
+  items.n_tag_words = 1;
+  for (std::size_t i = 0; i < n; ++i) {
+    std::uint64_t tags = 0;
+    for (std::size_t t = 0; t < std::size(kTagShares); ++t) tags |= random.chance(kTagShares[t]) ? tag(t) : 0;
+    items.tag_bits.push_back(tags | ((tags & tag(5)) << 1));
+  }
+  return items;
+}
+
+// Lists read no code of a block, and score just what passes.
+TEST_CASE("posting lists answer where few items pass, however the demands are put") {
+  Random random(10);
+  const auto main = main_items(items_with_shares(random, 10000), {12});
+  const CatalogueState catalogue = state_of(*main);
+  const Queries queries = plain_queries(random.normals(12), 12);
+  const auto is_listed = [&](const Demands& demands) {
+    const TagFilter filter = demands.filter();
+    Question question{queries, 10};
+    question.tag_filter = &filter;
+    SearchCounts counts;
+    REQUIRE(searched_answer(catalogue, supported_simd_levels().back(), question, &counts) ==
+            sorted_answer(catalogue, question));
+    std::size_t n_passing = 0;
+    for (std::size_t i = 0; i < 10000; ++i) n_passing += filter.passes(0, main->view().tag_bits + i) ? 1 : 0;
+    if (counts.n_pairs == 0) REQUIRE(counts.n_rescored == n_passing);
+    return counts.n_pairs == 0;
+  };
+  CHECK(is_listed({tag(0)}));
+  CHECK(is_listed({tag(1) | tag(2)}));
+  CHECK(is_listed({tag(1), tag(4)}));
+  CHECK(is_listed({0, 0, {tag(1), tag(2) | tag(3)}}));
+  CHECK(is_listed({tag(2), 0, {tag(0) | tag(3)}}));
+  CHECK(is_listed({0, 0, {tag(0), tag(4)}}));
+  CHECK_FALSE(is_listed({tag(1)}));
+  CHECK_FALSE(is_listed({tag(1) | tag(4)}));
+  CHECK_FALSE(is_listed({tag(4)}));
+  CHECK_FALSE(is_listed({0, tag(1)}));
+  CHECK_FALSE(is_listed({tag(5) | tag(6)}));  // few were expected, and many are there
+}
+
+// Pieces are counted, not the threads that came for them: that is up to the machine.
+TEST_CASE("small batches are cut into a piece for each thread, however they are scanned") {
+  Random random(9);
+  constexpr std::size_t kThreads = 4;
+  const auto main = main_items(tagged_items(random, 3000, 12), {12});
+  const auto plain = main_items(clustered_items(random, 500, 12), {});
+  for (const std::size_t n_queries : {2u, 3u, 4u, 5u, 8u, 12u, 16u, 32u, 63u}) {
+    const Queries queries = plain_queries(random.normals(n_queries * 12), 12);
+    const auto count_pieces = [&](const CatalogueState& catalogue, Question question) {
+      SearchCounts counts;
+      question.threads = kThreads;
+      REQUIRE(searched_answer(catalogue, supported_simd_levels().back(), question, &counts) ==
+              sorted_answer(catalogue, question));
+      return counts.n_pieces;
+    };
+    CAPTURE(n_queries);
+    const std::size_t wanted = std::min(n_queries, kThreads);
+    CHECK(count_pieces(state_of(*main), {queries, 10}) == wanted);
+    CHECK(count_pieces(state_of(*plain), {queries, 10}) == wanted);
+    Question few{queries, 10};
+    few.allowed = random_lists<AllowedRows>(random, n_queries, 3000, 40);
+    CHECK(count_pieces(state_of(*main), few) == wanted);
+    CatalogueState with_recent = state_of(*main);
+    with_recent.recent = plain->segment();
+    with_recent.recent.view.tag_bits = main->view().tag_bits;
+    with_recent.recent.view.n_tag_words = 2;
+    with_recent.recent.row_ids = nullptr;
+    with_recent.recent.first_row = 3000;
+    with_recent.n_rows = 3500;
+    CHECK(count_pieces(with_recent, {queries, 10}) == 2 * wanted);  // recent items, then the others
   }
 }
 
