@@ -316,3 +316,8 @@ def test_wrong_expressions(catalogue, queries):
     with pytest.raises(WhereError, match="where needs a catalogue with tags; this one has none"):
         Catalogue(np.eye(2)).search([1, 1], where="war")
     assert Catalogue(np.eye(2)).search([1, 1], 1, where=" ")[0].tolist() == [0]
+
+
+def test_vectors_wider_than_an_index_takes_are_refused() -> None:
+    with pytest.raises(QueryError, match="at most 32768 dimensions in an index, got 32769"):
+        Catalogue(np.ones((1, 32769), dtype=np.float32))
