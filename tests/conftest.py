@@ -1,10 +1,12 @@
-# What all tests share: which tests wait for Debian packages, and where real data are found.
+# What all tests share: which tests wait for Debian packages, which levels the machine has, where real data are found.
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
 import pytest
+
+from dpr_infer._core import supported_simd_levels
 
 ROOT = Path(__file__).resolve().parents[1]
 _MISSING = pytest.StashKey[set[str]]()
@@ -31,6 +33,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if missing:
         packages = " ".join(sorted(missing))
         terminalreporter.write_line(f"Missing Debian packages: apt-get install {packages}", yellow=True)
+    untested = sorted({"avx2", "avx512vnni", "amx", "neon"} - set(supported_simd_levels()))
+    terminalreporter.write_line(
+        f"SIMD levels of this machine: {', '.join(supported_simd_levels())}; not run natively: {', '.join(untested)}"
+    )
 
 
 @pytest.fixture(scope="session")

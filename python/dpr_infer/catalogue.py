@@ -44,7 +44,8 @@ class Catalogue:
     threads : int
         Threads that the building, and later each call, may use, >= 1.
     simd_level : str, optional
-        One of ``dpr_infer._core.supported_simd_levels()``. Default: the highest.
+        One of ``dpr_infer._core.supported_simd_levels()``. Default: what `dpr_infer.simd_level` tells, the environment
+        variable ``DPR_SIMD_LEVEL`` or the highest but ``amx``.
 
     Raises
     ------
