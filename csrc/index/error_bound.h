@@ -21,8 +21,8 @@ inline std::size_t dot_roundings(std::size_t dim) { return (dim + 15) / 16 + 4; 
 inline double rounding_slack(std::size_t dim) { return gamma_float32(2 * dot_roundings(dim) + 20); }
 
 // eta: gradual underflow. Each operation may lose 2^-150 besides its relative error, and what a centre's dot
-// product, a coefficient of a penalty's line or a gate times phi has lost is multiplied afterwards, by no more
-// than kLargestNorm.
+// product, a coefficient of a penalty's line or a gate times phi has lost is multiplied afterwards, by no
+// more than kLargestNorm.
 inline float underflow_slack(std::size_t dim) { return static_cast<float>(2 * dim + 64) * 0x1p-99f; }
 
 // The same of q_perp, under its root, where nothing is multiplied.
