@@ -106,9 +106,8 @@ def _build(
     plan = builder.build(name, model.SerializeToString(), ranges, tf32=precision == "fp16")
     notes = {"max_batch": max_batch, "made_by": {"dpr_infer": version("dpr-infer"), "onnx": onnx.__version__}}
     key = plan_key(manifest, name, precision, here)
-    with (
-        tempfile.TemporaryDirectory() as trial
-    ):  # whoever opens the bundle must not find a plan that nobody compared
+    # Whoever opens the bundle must not find a plan that nobody compared.
+    with tempfile.TemporaryDirectory() as trial:
         write_plan(Path(trial), key, plan, notes)
         engine = TensorRtEngine(Path(trial), manifest, name, precision=precision)
         outputs = list(contract(manifest.dims, manifest.format_version)[name][1])

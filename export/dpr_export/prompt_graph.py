@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dpr_train.item_texts import places_of
 from dpr_train.prompt_encoder import PromptEncoder
 
 __all__ = ["PromptGraph", "TextGraph"]
@@ -92,7 +93,7 @@ class TextGraph(_EncoderGraph):
         weight = attention_mask[..., None].float()
         total = (self.tokens(input_ids, attention_mask) * weight).sum(1)
         sentence = F.normalize(total / weight.sum(1), dim=-1)
-        return F.normalize((sentence - self.mean) @ self.basis, dim=-1, eps=1e-6)
+        return places_of(sentence, self.mean, self.basis)
 
 
 def _joined(attention: Any) -> nn.Linear:

@@ -14,7 +14,6 @@ import numpy as np
 import onnxruntime
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from dpr_export.errors import ExportError
 from dpr_export.graph import ExportedGraph, export_graph
@@ -24,7 +23,7 @@ from dpr_export.quantize import quantize_text_encoder
 from dpr_export.validate import FP32_BOUND, Array, ParityRow, relative_error
 from dpr_infer.item_text import describe
 from dpr_train.checkpoint import Checkpoint
-from dpr_train.item_texts import TextEmbedder
+from dpr_train.item_texts import TextEmbedder, places_of
 from dpr_train.prompt_encoder import tokenize
 
 __all__ = ["TextEncoder", "TextLoss", "export_text_encoder"]
@@ -219,7 +218,7 @@ def _parity(
     by_length = sorted(set(descriptions), key=len)
     rows = []
     for texts in ([by_length[0]], [by_length[-1]], by_length[:: max(1, len(by_length) // _BATCH)]):
-        expected = F.normalize((embed(texts) - mean) @ basis, dim=-1, eps=1e-6).numpy()
+        expected = places_of(embed(texts), mean, basis).numpy()
         error = relative_error(_run(session, embed, texts), expected)
         length = tokenize(embed.tokenizer, texts)[0].shape[1]
         rows.append(ParityRow("text_encoder", "place", len(texts), length, error, FP32_BOUND))

@@ -18,7 +18,7 @@ from dpr_train.devices import device_of, tensors_on
 from dpr_train.progress import Progress, silent
 from dpr_train.prompt_encoder import build_prompt_encoder, load_tokenizer, tokenize
 
-__all__ = ["TextEmbedder", "principal_directions"]
+__all__ = ["TextEmbedder", "places_of", "principal_directions"]
 
 
 class TextEmbedder:
@@ -59,6 +59,11 @@ class TextEmbedder:
             self._read |= dict(zip(part, vectors, strict=True))
             progress("reading texts", min(start + batch_size, len(new)), len(new), "")
         return torch.stack([self._read[text] for text in texts]) if texts else torch.zeros(0, self.dim)
+
+
+def places_of(embedded: Tensor, mean: Tensor, basis: Tensor) -> Tensor:
+    """Where embedded texts (n, p) lie in some directions (p, dim) of their catalogue: float32 (n, dim), unit length."""
+    return F.normalize((embedded - mean) @ basis, dim=-1, eps=1e-6)
 
 
 def principal_directions(embeddings: Tensor, dim: int) -> tuple[Tensor, Tensor]:

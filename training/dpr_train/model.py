@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from dpr_train.backbones import build_backbone
 from dpr_train.config import ModelConfig
 from dpr_train.fusion import FusionMoE
+from dpr_train.item_texts import places_of
 from dpr_train.prompt_encoder import build_prompt_encoder
 
 __all__ = ["DPR"]
@@ -98,7 +99,7 @@ class DPR(nn.Module):
         """
         self.fusion.text_mean.copy_(mean)
         self.fusion.text_basis.copy_(basis)
-        self.text_vectors.copy_(F.normalize((embedded - mean) @ basis, dim=-1, eps=1e-6))
+        self.text_vectors.copy_(places_of(embedded, mean, basis))
 
     @property
     def tag_vectors(self) -> Tensor:
